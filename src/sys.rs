@@ -238,7 +238,7 @@ pub fn close_range(first: u32) -> Result<()> {
 
 pub fn umask(mode: u32) -> Result<()> {
     let mode = Mode::from_bits_truncate(mode);
-    call(format_args!("umask({:#05o})", mode.bits()), || {
+    call(format_args!("umask(0{:o})", mode.bits()), || {
         Ok(nix::sys::stat::umask(mode).bits() as i32)
     })
     .map(drop)
@@ -370,7 +370,7 @@ pub fn open_directory(path: &Path) -> Result<OwnedFd> {
 // ---- files -----------------------------------------------------------------
 
 pub fn mkdir(path: &Path, mode: u32) -> Result<()> {
-    call(format_args!("mkdir({path:?}, {mode:#05o})"), || {
+    call(format_args!("mkdir({path:?}, 0{mode:o})"), || {
         nix::unistd::mkdir(path, Mode::from_bits_truncate(mode))
     })
 }
@@ -388,7 +388,7 @@ pub fn symlink(target: &str, path: &str) -> Result<()> {
 
 /// Makes the character device `major`:`minor`.
 pub fn mknod(path: &str, mode: u32, major: u64, minor: u64) -> Result<()> {
-    call(format_args!("mknod({path:?}, S_IFCHR|{mode:#05o}, makedev({major:#x}, {minor:#x}))"), || {
+    call(format_args!("mknod({path:?}, S_IFCHR|0{mode:o}, makedev({major:#x}, {minor:#x}))"), || {
         let device = nix::sys::stat::makedev(major, minor);
         nix::sys::stat::mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(mode), device)
     })
