@@ -58,7 +58,10 @@ where
     // SAFETY: rubber has no threads, so none can hold a lock the child would wait for.
     match unsafe { fork() }? {
         ForkResult::Child => {
-            let entered = doors.iter().fold(Ok(()), |_, door| setns(door, CloneFlags::empty()));
+            let mut entered = Ok(());
+            for door in doors {
+                entered = setns(door, CloneFlags::empty());
+            }
             let seen = entered.map_err(io::Error::from).and_then(|()| look());
             let told = seen.map_err(|error| super::proc::reason(&error));
             let _ = File::from(to_parent).write_all(&serde_json::to_vec(&told).unwrap_or_default());

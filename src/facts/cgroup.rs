@@ -143,7 +143,8 @@ impl Chain {
             let below = Path::new(path).strip_prefix(&mount.root).ok()?;
             let top = Path::new(&mount.target);
             // "/.." leads to a cgroup above the namespace we look from.
-            let hidden = path.contains("..") || !top.join(below).join("cgroup.procs").exists();
+            let hidden =
+                path.split('/').any(|name| name == "..") || !top.join(below).join("cgroup.procs").exists();
             if hidden || (unified && !has_controller(top, controller)) {
                 return None;
             }

@@ -164,11 +164,11 @@ fn rule(marks: &Marks, left: &str, right: &str) -> String {
 fn tally(rows: &[Row], marks: &Marks) -> String {
     let count = |whose: Whose| rows.iter().filter(|row| row.whose == whose).count();
     let own = format!(" {OWN}{}{OWN:#} {} of {} are its own", marks.own, count(Whose::Own), rows.len());
-    match count(Whose::Host) {
-        0 => own,
-        shared => format!(
-            "{own}   {DIM}{} {shared} are the host's: beside each stands what to type{DIM:#}",
-            marks.shared
-        ),
-    }
+    let shared = format!("{} {} are the host's", marks.shared, count(Whose::Host));
+    let rest = match (count(Whose::Unknown), count(Whose::Host)) {
+        (0, 0) => String::new(),
+        (0, _) => format!("{shared}: beside each stands what to type"),
+        (unknown, _) => format!("{shared}   ? {unknown} cannot be told from in here"),
+    };
+    format!("{own}   {DIM}{rest}{DIM:#}")
 }
