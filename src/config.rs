@@ -14,7 +14,8 @@ pub struct Config {
     pub layers: Layers,
     /// The unpacked layers of the image, lowest first.
     pub image: Vec<PathBuf>,
-    /// The container's own directory in the store; what it writes is in here.
+    /// The container's own directory in the store. What it writes is in here, and its root is put
+    /// together on top: whatever is mounted here hides the rest from the container alone.
     pub dir: PathBuf,
     /// The disk of `dir` cannot hold the upper layer of an overlay: use memory.
     pub upper_in_memory: bool,
@@ -67,11 +68,6 @@ pub struct Limits {
 pub const CPU_PERIOD: u64 = 100_000;
 
 impl Config {
-    /// Where the root filesystem is put together, in the host's words.
-    pub fn root(&self) -> PathBuf {
-        self.dir.join("root")
-    }
-
     /// What the container writes (overlay's upper layer), in the host's words.
     pub fn upper(&self) -> PathBuf {
         self.dir.join("upper")

@@ -53,7 +53,7 @@ pub fn claim(config: &Config, store: &Store) -> Result<Claim> {
 impl Claim {
     /// When all that the record names is gone, so can the record be.
     pub fn release(self) -> Result<()> {
-        sys::rmdir(&self.dir)?;
+        sys::remove_tree(&self.dir)?;
         fs::remove_file(&self.file).with_context(|| display(&self.file))
     }
 }

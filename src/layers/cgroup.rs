@@ -7,7 +7,7 @@
 use super::{Layer, Layers};
 use crate::{
     config::{Config, Limits},
-    sys,
+    narrate, sys,
 };
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -119,6 +119,9 @@ fn delegated() -> Option<PathBuf> {
 /// Makes the groups of `layer` and writes the limits into them.
 pub fn limit(config: &Config, layer: Layer, settings: &[Setting]) -> Result<()> {
     let place = &config.cgroup;
+    if place.groups.is_empty() && settings.is_empty() {
+        narrate::note(format_args!("no cgroup: this tree is not ours to divide (rubber doctor says why)"));
+    }
     for group in place.made_by(layer) {
         sys::mkdir(&group.dir, 0o755)?;
     }
@@ -128,7 +131,7 @@ pub fn limit(config: &Config, layer: Layer, settings: &[Setting]) -> Result<()> 
             enable(&group.dir, setting.controller)?;
         }
         let file = group.dir.join(setting.file);
-        if setting.by_default && !file.exists() && !crate::narrate::is_dry() {
+        if setting.by_default && !file.exists() && !narrate::is_dry() {
             continue;
         }
         sys::write(&file, &setting.value)?;

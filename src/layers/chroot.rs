@@ -7,15 +7,14 @@ use std::path::Path;
 
 /// Every container has a copy of its own, or one would spoil another's image.
 pub fn unpack(config: &Config) -> Result<()> {
-    sys::mkdir(&config.root(), 0o755)?;
-    sys::many_calls("copy every file of the image into it", || image::copy(&config.image, &config.root()))
+    sys::many_calls("copy every file of the image into the container's directory", || image::copy(&config.image, &config.dir))
 }
 
 /// Only names that start with a slash are the container's after this: the
 /// working directory is still the host's, and `..` leads up from it.
 pub fn change(config: &Config) -> Result<()> {
     sys::chdir(Path::new("/"))?;
-    sys::chroot(&config.root())
+    sys::chroot(&config.dir)
 }
 
 pub fn enter(_: &Config) -> Result<()> {
@@ -23,5 +22,5 @@ pub fn enter(_: &Config) -> Result<()> {
 }
 
 pub fn remove(config: &Config) -> Result<()> {
-    sys::remove_tree(&config.root())
+    sys::remove_tree(&config.dir)
 }

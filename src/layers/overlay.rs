@@ -11,9 +11,8 @@ use std::{
 };
 
 /// The upper layer (what was written) and overlay's scratch directory must be
-/// on one filesystem; the root is where image and upper show as one.
+/// on one filesystem.
 pub fn make_upper(config: &Config) -> Result<()> {
-    sys::mkdir(&config.root(), 0o755)?;
     if config.upper_in_memory {
         return Ok(());
     }
@@ -21,17 +20,17 @@ pub fn make_upper(config: &Config) -> Result<()> {
     sys::mkdir(&config.work(), 0o755)
 }
 
-/// Device nodes that the image brings along do nothing (MS_NODEV).
+/// Image and upper show as one in the container's directory, over the upper
+/// itself. Device nodes that the image brings along do nothing (MS_NODEV).
 pub fn mount(config: &Config) -> Result<()> {
     if config.upper_in_memory {
         let tmpfs = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         sys::mount(Some(Path::new("tmpfs")), &config.dir, Some("tmpfs"), tmpfs, Some(OsStr::new("mode=0700")))?;
-        for directory in [config.root(), config.upper(), config.work()] {
-            sys::mkdir(&directory, 0o755)?;
-        }
+        sys::mkdir(&config.upper(), 0o755)?;
+        sys::mkdir(&config.work(), 0o755)?;
     }
     let options = options(config);
-    sys::mount(Some(Path::new("overlay")), &config.root(), Some("overlay"), MsFlags::MS_NODEV, Some(&options))
+    sys::mount(Some(Path::new("overlay")), &config.dir, Some("overlay"), MsFlags::MS_NODEV, Some(&options))
 }
 
 fn options(config: &Config) -> OsString {
@@ -68,8 +67,6 @@ fn escape(path: &Path) -> Vec<u8> {
 }
 
 pub fn remove_upper(config: &Config) -> Result<()> {
-    for directory in [config.root(), config.work(), config.upper()] {
-        sys::remove_tree(&directory)?;
-    }
-    Ok(())
+    sys::remove_tree(&config.work())?;
+    sys::remove_tree(&config.upper())
 }

@@ -9,11 +9,11 @@ use std::path::Path;
 /// pivot_root wants a mount point, so the directory is mounted onto itself.
 /// (It need not be another filesystem, whatever you have read.)
 pub fn bind(config: &Config) -> Result<()> {
-    let root = config.root();
-    sys::mount(Some(&root), &root, None, MsFlags::MS_BIND | MsFlags::MS_REC, None)?;
+    let root = &config.dir;
+    sys::mount(Some(root), root, None, MsFlags::MS_BIND | MsFlags::MS_REC, None)?;
     // Device nodes in the image do nothing: /dev is a mount of our own.
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NODEV;
-    sys::mount(None, &root, None, flags, None)
+    sys::mount(None, root, None, flags, None)
 }
 
 /// With "." twice the old root ends up mounted on top of the new one, and no
@@ -21,7 +21,7 @@ pub fn bind(config: &Config) -> Result<()> {
 /// working directory for a while: names without a slash in front are the host's.
 pub fn swap(config: &Config) -> Result<()> {
     let old_root = sys::open_directory(Path::new("/"))?;
-    sys::chdir(&config.root())?;
+    sys::chdir(&config.dir)?;
     sys::pivot_root(".", ".")?;
     sys::fchdir(&old_root)
 }
