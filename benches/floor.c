@@ -122,8 +122,9 @@ static void remove_all(void) {
 /* ---- pid 1 ------------------------------------------------------------------------------ */
 
 /* Version 1: moving a whole process (cgroup.procs) takes a lock over every fork and exit of
- * the machine and waits for an RCU grace period to get it. Moving the one thread that
- * writes "0" into `tasks` needs no such lock, and this process has one thread.
+ * the machine and waits for an RCU grace period to get it: ten milliseconds or twenty, unless
+ * somebody had it a moment ago. Moving the one thread that writes "0" into `tasks` needs no
+ * such lock, and this process has one thread.
  * Version 2: clone3 has put us there already. */
 static void join(void) {
     for EACH (i, V1)
