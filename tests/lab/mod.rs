@@ -49,8 +49,8 @@ pub fn rubber<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(words: I) -> Command {
 
 /// Runs `rubber run FLAGS busybox sh -c SCRIPT`.
 pub fn run(flags: &[&str], script: &str) -> Output {
-    let words = ["run"].iter().chain(flags).chain(&["busybox", "sh", "-c", script]).copied();
-    rubber(words).output().expect("rubber starts")
+    let command = ["busybox", "sh", "-c", script];
+    rubber(["run"].iter().chain(flags).chain(&command)).output().expect("rubber starts")
 }
 
 /// The same, and what it printed; it must have ended well.
