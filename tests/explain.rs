@@ -44,10 +44,11 @@ fn hold(flags: &[&str], output: &Output, processes: &[Process], expected: i32) {
     assert_eq!(code(output), expected, "{flags:?}: {output:?}");
     let problems: Vec<_> = processes.iter().flat_map(problems).collect();
     assert!(problems.is_empty(), "rubber run {}:\n{}", flags.join(" "), problems.join("\n"));
-    // What reached stderr is what was written there, one line a call.
+    // What reached stderr is what was written there, one line a call. (With -t what pid 1 says after it
+    // has taken the terminal comes out of that terminal.)
     let mut written: Vec<_> = processes.iter().flat_map(|process| &process.writes).map(String::as_str).collect();
-    let errors = text(&output.stderr);
-    let mut lines: Vec<_> = errors.split_inclusive('\n').collect();
+    let came = text(&output.stderr) + &text(&output.stdout).replace("\r\n", "\n");
+    let mut lines: Vec<_> = came.split_inclusive('\n').collect();
     written.sort();
     lines.sort();
     assert_eq!(written, lines, "{flags:?}");
