@@ -1,7 +1,13 @@
 //! `--explain` against strace(1): what is told is what was done, and all of it.
 
+#[path = "../lab/mod.rs"]
 mod lab;
+#[path = "../lab/pty.rs"]
+mod pty;
+
+mod forms;
 mod trace;
+mod words;
 
 use lab::{RUBBER, code, has, is_root, rubber, skip, store, text};
 use std::{
@@ -27,7 +33,10 @@ fn traced(test: &str, before: &[&str], command: &Command) -> Option<(Output, Vec
 
 /// Runs `rubber run --explain=json FLAGS` and holds each process to its word.
 fn told_as_done(test: &str, flags: &[&str], expected: i32) {
-    if !is_root() && fs::read_to_string("/etc/subuid").is_ok_and(|ranges| !ranges.is_empty()) && has("newuidmap") {
+    if !is_root()
+        && fs::read_to_string("/etc/subuid").is_ok_and(|ranges| !ranges.is_empty())
+        && has("newuidmap")
+    {
         return skip(test, "newuidmap is setuid, which does nothing for a traced ordinary user");
     }
     let image = rubber(["run", "busybox", "true"]).output().unwrap();
@@ -46,7 +55,8 @@ fn hold(flags: &[&str], output: &Output, processes: &[Process], expected: i32) {
     assert!(problems.is_empty(), "rubber run {}:\n{}", flags.join(" "), problems.join("\n"));
     // What reached stderr is what was written there, one line a call. (With -t what pid 1 says after it
     // has taken the terminal comes out of that terminal.)
-    let mut written: Vec<_> = processes.iter().flat_map(|process| &process.writes).map(String::as_str).collect();
+    let mut written: Vec<_> =
+        processes.iter().flat_map(|process| &process.writes).map(String::as_str).collect();
     let came = text(&output.stderr) + &text(&output.stdout).replace("\r\n", "\n");
     let mut lines: Vec<_> = came.split_inclusive('\n').collect();
     written.sort();
@@ -69,7 +79,9 @@ fn hold(flags: &[&str], output: &Output, processes: &[Process], expected: i32) {
 fn problems(process: &Process) -> Vec<String> {
     let (mut problems, mut made, mut announced) = (vec![], Vec::<&Event>::new(), None);
     let mut covered = Vec::<String>::new();
-    let complain = |what: &str, event: &dyn std::fmt::Debug| format!("{} ({:?}) {what}: {event:?}", process.pid, process.who);
+    let complain = |what: &str, event: &dyn std::fmt::Debug| {
+        format!("{} ({:?}) {what}: {event:?}", process.pid, process.who)
+    };
     let begin = process.events.iter().position(|event| !matches!(event, Event::Made { .. }));
     // The call the first line tells of; in a child all counts, from the fork on.
     let is_host = process.who.iter().any(|who| who == "host");
@@ -96,14 +108,17 @@ fn problems(process: &Process) -> Vec<String> {
                 });
                 match found {
                     Some(n) => made.truncate(n),
-                    None => problems.push(format!("{}; what it did: {made:?}", complain("told, and did not do", event))),
+                    None => problems
+                        .push(format!("{}; what it did: {made:?}", complain("told, and did not do", event))),
                 }
             }
             Event::Note(note) => covered.extend(tree(note)),
         }
     }
     // A successful execve is the end of the story; anything else should have been told.
-    made.retain(|made| matches!(made, Event::Made { text, quiet: false, .. } if !text.starts_with("execve(")));
+    made.retain(
+        |made| matches!(made, Event::Made { text, quiet: false, .. } if !text.starts_with("execve(")),
+    );
     problems.extend(made.iter().map(|event| complain("did not tell", event)));
     problems.extend(announced.map(|text| complain("announced, and did not do", text)));
     problems
@@ -112,7 +127,9 @@ fn problems(process: &Process) -> Vec<String> {
 /// The second line on an execve(2) that failed, and a write(2) whose file could
 /// not even be opened, have no arguments to compare.
 fn is_told(made: &str, told: &str) -> bool {
-    let cut = told.strip_suffix(", ...)").or(told.split_once(", ").map(|(start, _)| start).filter(|_| !made.ends_with(')')));
+    let cut = told
+        .strip_suffix(", ...)")
+        .or(told.split_once(", ").map(|(start, _)| start).filter(|_| !made.ends_with(')')));
     made == told || cut.is_some_and(|start| made.starts_with(start))
 }
 
@@ -120,7 +137,9 @@ fn is_told(made: &str, told: &str) -> bool {
 fn tree(note: &str) -> Option<String> {
     match note.strip_prefix("remove \"") {
         Some(rest) => rest.split('"').next().map(str::to_owned),
-        None if note.starts_with("copy every file of the image") => Some(store().join("containers").display().to_string()),
+        None if note.starts_with("copy every file of the image") => {
+            Some(store().join("containers").display().to_string())
+        }
         None => None,
     }
 }
@@ -136,7 +155,8 @@ fn explain_tells_every_call_of_a_whole_container() {
 
 #[test]
 fn explain_tells_of_limits() {
-    let flags = ["-m", "64m", "--memory-swap", "80m", "--memory-reservation", "32m", "--cpus", "0.5", "-c", "512"];
+    let flags =
+        ["-m", "64m", "--memory-swap", "80m", "--memory-reservation", "32m", "--cpus", "0.5", "-c", "512"];
     let more = ["--cpuset-cpus", "0", "--pids-limit", "64", "busybox", "true"];
     told_as_done("explain_tells_of_limits", &[&flags[..], &more].concat(), 0);
 }
@@ -151,7 +171,9 @@ fn explain_tells_of_each_stage() {
 
 #[test]
 fn explain_tells_of_what_is_left_out() {
-    for without in ["pid", "mount,pivot_root,overlay", "overlay", "pivot_root", "cpu,memory", "capabilities,user"] {
+    for without in
+        ["pid", "mount,pivot_root,overlay", "overlay", "pivot_root", "cpu,memory", "capabilities,user"]
+    {
         told_as_done("explain_tells_of_what_is_left_out", &["--without", without, "busybox", "true"], 0);
     }
 }
@@ -191,7 +213,14 @@ fn explain_tells_of_an_ordinary_users_container() {
     let place = tempfile::tempdir().unwrap();
     chown(place.path(), Some(UID), Some(UID)).unwrap();
     let store = place.path().join("store").display().to_string();
-    let run = |words: &[&str]| Command::new(before[0]).args(&before[1..]).arg(RUBBER).args(["--root", &store, "run"]).args(words).output();
+    let run = |words: &[&str]| {
+        Command::new(before[0])
+            .args(&before[1..])
+            .arg(RUBBER)
+            .args(["--root", &store, "run"])
+            .args(words)
+            .output()
+    };
     match run(&["busybox", "true"]) {
         Ok(output) if output.status.success() => {}
         tried => return skip(test, &format!("another user cannot run a container here: {tried:?}")),
@@ -214,7 +243,10 @@ fn explain_writes_each_line_at_once() {
         for write in processes.iter().flat_map(|process| &process.writes) {
             // A step is announced with an empty line before it; advice belongs to its error.
             let line = write.trim_start_matches('\n').replace("\n        ", " ");
-            assert!(line.ends_with('\n') && line.trim_end_matches('\n').lines().count() == 1, "{write:?} in {output:?}");
+            assert!(
+                line.ends_with('\n') && line.trim_end_matches('\n').lines().count() == 1,
+                "{write:?} in {output:?}"
+            );
         }
     }
 }
@@ -226,17 +258,57 @@ fn explain_has_one_file_to_watch() {
     let story = ["run.rs", "step.rs", "narrate.rs", "config.rs"].map(|name| source.join(name));
     let layers = fs::read_dir(source.join("layers")).unwrap().flatten().map(|entry| entry.path());
     let calls = [
-        "unshare", "mount", "umount2", "pivot_root", "chroot", "chdir", "fchdir", "setns", "fork", "clone", "execve", "setsid",
-        "setuid", "setgid", "setgroups", "sethostname", "mknod", "mkdir", "rmdir", "symlinkat", "umask", "set_pdeathsig",
-        "set_dumpable", "kill", "ioctl", "syscall", "write",
+        "unshare",
+        "mount",
+        "umount2",
+        "pivot_root",
+        "chroot",
+        "chdir",
+        "fchdir",
+        "setns",
+        "fork",
+        "clone",
+        "execve",
+        "setsid",
+        "setuid",
+        "setgid",
+        "setgroups",
+        "sethostname",
+        "mknod",
+        "mkdir",
+        "rmdir",
+        "symlinkat",
+        "umask",
+        "set_pdeathsig",
+        "set_dumpable",
+        "kill",
+        "ioctl",
+        "syscall",
+        "write",
     ];
     for file in story.into_iter().chain(layers) {
         let code = fs::read_to_string(&file).unwrap();
         for (n, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
             for call in calls {
                 let asks = |path: &str| line.contains(&format!("{path}::{call}("));
-                let found = ["nix::sched", "nix::mount", "nix::unistd", "nix::sys::stat", "nix::sys::prctl", "nix::sys::signal", "libc", "unistd", "sched", "fs"];
-                assert!(!found.iter().any(|path| asks(path)), "{}:{}: {call} is for sys.rs alone", file.display(), n + 1);
+                let found = [
+                    "nix::sched",
+                    "nix::mount",
+                    "nix::unistd",
+                    "nix::sys::stat",
+                    "nix::sys::prctl",
+                    "nix::sys::signal",
+                    "libc",
+                    "unistd",
+                    "sched",
+                    "fs",
+                ];
+                assert!(
+                    !found.iter().any(|path| asks(path)),
+                    "{}:{}: {call} is for sys.rs alone",
+                    file.display(),
+                    n + 1
+                );
             }
         }
     }

@@ -4,6 +4,7 @@
 //! stand as write(2) calls between the calls they tell of: so each call can be
 //! held against the line that follows it.
 
+use super::words::{split, unquote, without_paths};
 use serde_json::Value;
 use std::{
     collections::HashMap,
@@ -45,7 +46,8 @@ pub fn strace(before: &[&str], rubber: &Command, dir: &Path) -> Option<(Output, 
     words.extend(rubber.get_args().map(ToOwned::to_owned));
     let output = Command::new(&words[0]).args(&words[1..]).stdin(Stdio::null()).output().ok()?;
     let files = fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path());
-    let mut processes: Vec<_> = files.filter(|file| file.extension().is_some()).map(|file| read(&file)).collect();
+    let mut processes: Vec<_> =
+        files.filter(|file| file.extension().is_some()).map(|file| read(&file)).collect();
     // In the order in which they spoke first; pids may have started over.
     processes.sort_by_key(|process| (process.pid.len(), process.pid.clone()));
     Some((output, processes)).filter(|(_, processes)| !processes.is_empty())
@@ -69,7 +71,9 @@ fn read(file: &PathBuf) -> Process {
             process.writes.push(text);
             continue;
         }
-        if call.name == "openat" && let Ok(fd) = &call.answer {
+        if call.name == "openat"
+            && let Ok(fd) = &call.answer
+        {
             opened.insert(fd.to_string(), unquote(&call.args[1]));
         }
         process.events.extend(call.event(&opened));
@@ -112,7 +116,9 @@ impl Call {
     /// `name(args) = answer`; nothing for `+++ exited +++` and calls that never answered.
     fn parse(line: &str) -> Option<Call> {
         let (name, rest) = line.split_once('(')?;
-        let (args, answer) = rest.rsplit_once(" = ").filter(|_| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))?;
+        let (args, answer) = rest
+            .rsplit_once(" = ")
+            .filter(|_| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))?;
         let args = args.trim_end().strip_suffix(')')?;
         let mut words = answer.split([' ', '<']);
         let (number, errno) = (words.next()?, words.next());
@@ -134,14 +140,22 @@ impl Call {
     fn event(&self, opened: &HashMap<String, String>) -> Option<Event> {
         let args = &self.args;
         let named = opened.get(&self.fd()).cloned().unwrap_or_default();
-        let plain = || format!("{}({})", self.name, args.iter().map(|arg| without_paths(arg)).collect::<Vec<_>>().join(", "));
+        let plain = || {
+            format!(
+                "{}({})",
+                self.name,
+                args.iter().map(|arg| without_paths(arg)).collect::<Vec<_>>().join(", ")
+            )
+        };
         let here = |n: usize| without_paths(&args[n]) == "AT_FDCWD";
         let (text, quiet) = match self.name.as_str() {
             // Looking for who ended, and finding nobody, is no news.
             "wait4" => (format!("wait4(-1, {})", ended(&args[1])), true),
             "socket" => (plain(), true),
             // A file of the kernel's that cannot be opened is a write that failed.
-            "openat" if self.answer.is_err() && args[2].contains("O_WRONLY") => (format!("write({}", args[1]), true),
+            "openat" if self.answer.is_err() && args[2].contains("O_WRONLY") => {
+                (format!("write({}", args[1]), true)
+            }
             "openat" => (plain(), true),
             "write" if is_kernels(&named) => (format!("write({named:?}, {}, {})", args[1], args[2]), false),
             "write" => return None,
@@ -158,8 +172,15 @@ impl Call {
             "capset" => (capset(&args[1]).unwrap_or_else(plain), false),
             "execve" => (execve(args), false),
             "kill" => (format!("kill({}, {})", args[0], signal(&args[1])), false),
-            "ioctl" if args[1] == "TIOCGPTPEER" => (format!("ioctl({}, {}, {:#x})", self.fd(), args[1], open_flags(&args[2])), false),
-            "ioctl" if args[1].starts_with("TIOCS") && args[1] != "TIOCSWINSZ" || args[1].starts_with("SIOCS") => (plain(), false),
+            "ioctl" if args[1] == "TIOCGPTPEER" => {
+                (format!("ioctl({}, {}, {:#x})", self.fd(), args[1], open_flags(&args[2])), false)
+            }
+            "ioctl"
+                if args[1].starts_with("TIOCS") && args[1] != "TIOCSWINSZ"
+                    || args[1].starts_with("SIOCS") =>
+            {
+                (plain(), false)
+            }
             "ioctl" => return None,
             "prctl" if PRCTLS.contains(&args[0].as_str()) => (plain(), false),
             name if MUST.contains(&name) => (plain(), false),
@@ -184,15 +205,65 @@ impl Call {
 
 /// What must not go unsaid, beside those that have an arm of their own above.
 const MUST: &[&str] = &[
-    "mount", "umount2", "pivot_root", "chroot", "chdir", "fchdir", "unshare", "setns", "mkdir", "rmdir", "mknod",
-    "symlink", "mkdirat", "mknodat", "symlinkat", "unlinkat", "sethostname", "setdomainname", "setsid", "setpgid",
-    "setgroups", "setgid", "setuid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid",
-    "close_range", "umask", "link", "linkat", "rename", "renameat", "renameat2", "fsopen", "fsconfig", "fsmount",
-    "fspick", "move_mount", "open_tree", "mount_setattr", "seccomp", "setrlimit", "keyctl", "tgkill", "pidfd_send_signal",
+    "mount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "chdir",
+    "fchdir",
+    "unshare",
+    "setns",
+    "mkdir",
+    "rmdir",
+    "mknod",
+    "symlink",
+    "mkdirat",
+    "mknodat",
+    "symlinkat",
+    "unlinkat",
+    "sethostname",
+    "setdomainname",
+    "setsid",
+    "setpgid",
+    "setgroups",
+    "setgid",
+    "setuid",
+    "setreuid",
+    "setregid",
+    "setresuid",
+    "setresgid",
+    "setfsuid",
+    "setfsgid",
+    "close_range",
+    "umask",
+    "link",
+    "linkat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "move_mount",
+    "open_tree",
+    "mount_setattr",
+    "seccomp",
+    "setrlimit",
+    "keyctl",
+    "tgkill",
+    "pidfd_send_signal",
 ];
 
-const PRCTLS: &[&str] =
-    &["PR_CAPBSET_DROP", "PR_SET_PDEATHSIG", "PR_SET_DUMPABLE", "PR_SET_NO_NEW_PRIVS", "PR_SET_SECUREBITS", "PR_CAP_AMBIENT", "PR_SET_SECCOMP"];
+const PRCTLS: &[&str] = &[
+    "PR_CAPBSET_DROP",
+    "PR_SET_PDEATHSIG",
+    "PR_SET_DUMPABLE",
+    "PR_SET_NO_NEW_PRIVS",
+    "PR_SET_SECUREBITS",
+    "PR_CAP_AMBIENT",
+    "PR_SET_SECCOMP",
+];
 
 fn is_kernels(path: &str) -> bool {
     path.starts_with("/sys/") || path.starts_with("/proc/")
@@ -201,13 +272,16 @@ fn is_kernels(path: &str) -> bool {
 /// fork(3) is clone(2) with no flags but those with which the C library keeps its books.
 fn is_fork(args: &str) -> bool {
     let flags = args.split("flags=").nth(1).unwrap_or_default();
-    let flags = flags.split([',', '|', '}']).take_while(|flag| flag.starts_with("CLONE_") || *flag == "SIGCHLD");
+    let flags =
+        flags.split([',', '|', '}']).take_while(|flag| flag.starts_with("CLONE_") || *flag == "SIGCHLD");
     let flags: Vec<_> = flags.collect();
-    !flags.is_empty() && flags.iter().all(|flag| ["CLONE_CHILD_CLEARTID", "CLONE_CHILD_SETTID", "SIGCHLD"].contains(flag))
+    !flags.is_empty()
+        && flags.iter().all(|flag| ["CLONE_CHILD_CLEARTID", "CLONE_CHILD_SETTID", "SIGCHLD"].contains(flag))
 }
 
 fn ended(status: &str) -> String {
-    let number = |text: &str| status.split(text).nth(1).map(|rest| rest.trim_end_matches(['}', ']']).to_owned());
+    let number =
+        |text: &str| status.split(text).nth(1).map(|rest| rest.trim_end_matches(['}', ']']).to_owned());
     match (number("WEXITSTATUS(s) == "), number("WTERMSIG(s) == ")) {
         (Some(code), _) => format!("exit code {code}"),
         (_, Some(name)) => format!("signal {}", signal(name.split(' ').next().unwrap_or_default())),
@@ -221,25 +295,32 @@ fn signal(name: &str) -> String {
 
 fn open_flags(names: &str) -> i32 {
     use nix::fcntl::OFlag;
-    let flag = |name: &str| name.strip_prefix("0x").map_or_else(
-        || OFlag::from_name(name).map_or(0, |flag| flag.bits()),
-        |hex| i32::from_str_radix(hex, 16).unwrap_or(0),
-    );
+    let flag = |name: &str| {
+        name.strip_prefix("0x").map_or_else(
+            || OFlag::from_name(name).map_or(0, |flag| flag.bits()),
+            |hex| i32::from_str_radix(hex, 16).unwrap_or(0),
+        )
+    };
     names.split('|').map(flag).fold(0, |all, one| all | one)
 }
 
 /// `{effective=1<<CAP_CHOWN|..., permitted=..., inheritable=0}` as masks, the two equal ones said once.
 fn capset(sets: &str) -> Option<String> {
     let mask = |name: &str| {
-        let set = split(sets.trim_matches(['{', '}'])).into_iter().find_map(|set| Some(set.strip_prefix(name)?.strip_prefix('=')?.to_owned()))?;
+        let set = split(sets.trim_matches(['{', '}']))
+            .into_iter()
+            .find_map(|set| Some(set.strip_prefix(name)?.strip_prefix('=')?.to_owned()))?;
         let bit = |word: &str| match word.strip_prefix("1<<") {
             Some(name) => name.parse::<caps::Capability>().ok().map(|capability| capability.bitmask()),
-            None => word.strip_prefix("0x").map_or(word.parse().ok(), |hex| u64::from_str_radix(hex, 16).ok()),
+            None => {
+                word.strip_prefix("0x").map_or(word.parse().ok(), |hex| u64::from_str_radix(hex, 16).ok())
+            }
         };
         set.split('|').map(bit).try_fold(0, |all, one| Some(all | one?))
     };
     let (effective, permitted, inheritable) = (mask("effective")?, mask("permitted")?, mask("inheritable")?);
-    (effective == permitted).then(|| format!("capset(effective = permitted = {effective:#x}, inheritable = {inheritable})"))
+    (effective == permitted)
+        .then(|| format!("capset(effective = permitted = {effective:#x}, inheritable = {inheritable})"))
 }
 
 /// strace counts the environment in a comment: `0x... /* 3 vars */`.
@@ -251,11 +332,14 @@ fn execve(args: &[String]) -> String {
 /// One way to write what can be written in several: flags in order, octal and
 /// hexadecimal numbers without leading zeros, O_RDONLY (which is 0) left out.
 fn tidy(text: &str) -> String {
-    let Some((name, args)) = text.split_once('(').and_then(|(name, rest)| Some((name, rest.strip_suffix(')')?))) else {
+    let Some((name, args)) =
+        text.split_once('(').and_then(|(name, rest)| Some((name, rest.strip_suffix(')')?)))
+    else {
         return text.into();
     };
     let word = |arg: String| {
-        let is_flags = arg.contains('|') && arg.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"_|".contains(&b));
+        let is_flags = arg.contains('|')
+            && arg.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"_|".contains(&b));
         if is_flags {
             let mut flags: Vec<_> = arg.split('|').filter(|flag| *flag != "O_RDONLY").collect();
             flags.sort();
@@ -267,65 +351,4 @@ fn tidy(text: &str) -> String {
         }
     };
     format!("{name}({})", split(args).into_iter().map(word).collect::<Vec<_>>().join(", "))
-}
-
-/// The arguments, apart: a comma in a string or in brackets is none between arguments.
-fn split(args: &str) -> Vec<String> {
-    let (mut parts, mut part, mut depth, mut quoted, mut escaped) = (vec![], String::new(), 0, false, false);
-    for c in args.chars() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ if quoted => {}
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(std::mem::take(&mut part).trim_start().to_owned());
-                continue;
-            }
-            _ => {}
-        }
-        part.push(c);
-    }
-    if !part.is_empty() {
-        parts.push(part.trim_start().to_owned());
-    }
-    parts
-}
-
-/// `4</tmp/x>` is 4 and `AT_FDCWD</>` is AT_FDCWD: what -y adds, taken away.
-fn without_paths(arg: &str) -> String {
-    match arg.split_once('<') {
-        Some((fd, rest)) if !arg.contains('"') && !rest.starts_with('<') => fd.to_owned(),
-        _ => arg.to_owned(),
-    }
-}
-
-/// A string of C's, as strace writes it.
-fn unquote(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).bytes().peekable();
-    while let Some(byte) = rest.next() {
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
-        }
-        match rest.next() {
-            Some(b'n') => bytes.push(b'\n'),
-            Some(b't') => bytes.push(b'\t'),
-            Some(b'r') => bytes.push(b'\r'),
-            Some(first @ b'0'..=b'7') => {
-                let mut value = u32::from(first - b'0');
-                for _ in 0..2 {
-                    let Some(digit) = rest.next_if(|byte| (b'0'..=b'7').contains(byte)) else { break };
-                    value = value * 8 + u32::from(digit - b'0');
-                }
-                bytes.push(value as u8);
-            }
-            Some(other) => bytes.push(other),
-            None => {}
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
