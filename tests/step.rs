@@ -216,6 +216,16 @@ fn step_shell_sees_exactly_this_stage() {
         "ls /proc | wc -l; test -x /bin/busybox && echo image; test -e proc/version && echo host",
     );
     assert_eq!(seen, "0\nimage\nhost");
+    // A Ctrl-C in the shell is the shell's, though host and child hand it on to pid 1.
+    terminal.type_in("s\n");
+    terminal.wait_for("# ");
+    terminal.type_in("echo soon; sleep 100\n");
+    terminal.wait_for("\nsoon");
+    terminal.type_in("\x03");
+    terminal.wait_for("kill(");
+    terminal.wait_for("kill(");
+    terminal.type_in("exit\n");
+    terminal.wait_for(PROMPT);
 
     terminal.type_in("\n");
     go_to(&mut terminal, "become the user");
@@ -227,15 +237,6 @@ fn step_shell_sees_exactly_this_stage() {
     assert_eq!(seen[..2], ["inside.test", "rubber:pid 1"], "{}", terminal.seen);
     // Pid 1, the shell, its ls and its grep or less.
     assert!(seen[2].parse::<u32>().unwrap() <= 5, "{seen:?}");
-
-    // A Ctrl-C in the shell is the shell's, though host and child hand it on to pid 1.
-    terminal.type_in("s\n");
-    terminal.wait_for("# ");
-    terminal.type_in("\x03");
-    terminal.wait_for("kill(");
-    terminal.wait_for("kill(");
-    terminal.type_in("exit\n");
-    terminal.wait_for(PROMPT);
 
     // The shell was a guest: what it left behind goes on as if it had not been there.
     terminal.type_in("\n");
