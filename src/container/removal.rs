@@ -1,12 +1,19 @@
 //! Removing a directory that a container has written to.
 
-use anyhow::{Context, Result, bail};
+use crate::{
+    layers::userns::{self, Ids},
+    sys,
+};
+use anyhow::{Context, Error, Result, bail};
 use nix::{
     dir::Dir,
     errno::Errno,
     fcntl::{AT_FDCWD, AtFlags, OFlag, openat},
-    sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat},
-    unistd::{UnlinkatFlags, unlinkat},
+    sys::{
+        stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat},
+        wait::WaitPidFlag,
+    },
+    unistd::{UnlinkatFlags, geteuid, unlinkat},
 };
 use std::{
     ffi::{CStr, CString},
@@ -18,7 +25,32 @@ use std::{
 /// with an error there), and needs no memory for depth: `while mkdir a; cd a`
 /// makes trees that are deeper than any path is long.
 pub fn remove_tree(path: &Path) -> Result<()> {
-    remove(path).with_context(|| format!("cannot remove {}", path.display()))
+    let removed = match remove(path) {
+        Err(error) if is_denied(&error) && !geteuid().is_root() => remove_as_root_of_ours(path),
+        removed => removed,
+    };
+    removed.with_context(|| format!("cannot remove {}", path.display()))
+}
+
+fn is_denied(error: &Error) -> bool {
+    matches!(error.chain().find_map(|cause| cause.downcast_ref()), Some(Errno::EACCES | Errno::EPERM))
+}
+
+/// What other users of a container wrote belongs to ids that are the caller's
+/// only in a user namespace (subuid(5)), so that is where it can be removed.
+fn remove_as_root_of_ours(path: &Path) -> Result<()> {
+    let remover = sys::fork("remover", || {
+        userns::enter(&Ids::of_caller())?;
+        remove(path)?;
+        Ok(0)
+    })?;
+    loop {
+        match sys::wait4(WaitPidFlag::empty())? {
+            Some((ended, 0)) if ended == remover => return Ok(()),
+            Some((ended, _)) if ended == remover => bail!("its files belong to other users"),
+            _ => {}
+        }
+    }
 }
 
 fn remove(path: &Path) -> Result<()> {

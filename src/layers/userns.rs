@@ -70,7 +70,11 @@ fn program(name: &str) -> Option<PathBuf> {
 /// Makes the namespace and says who is who in it. With all capabilities inside
 /// and none outside, this is what lets an ordinary user do the rest.
 pub fn become_root(config: &Config) -> Result<()> {
-    match &config.ids {
+    enter(&config.ids)
+}
+
+pub fn enter(ids: &Ids) -> Result<()> {
+    match ids {
         Ids::Hosts => Ok(()),
         Ids::One => map_one(),
         Ids::Ranges { uids, gids, newuidmap, newgidmap } => map_ranges(*uids, *gids, (newuidmap, newgidmap)),
