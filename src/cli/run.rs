@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 use std::{
     ffi::{OsStr, OsString},
-    io::{Seek, Write},
+    io::{IsTerminal, Seek, Write, stdout},
     os::unix::{ffi::OsStrExt, net::UnixStream},
     path::{Path, PathBuf},
 };
@@ -250,10 +250,14 @@ impl Run {
         let mut own = OsString::from("HOSTNAME=");
         own.push(hostname);
         set(&mut env, own);
-        if self.tty {
+        if self.tty || stdout().is_terminal() {
             let mut term = OsString::from("TERM=");
             term.push(std::env::var_os("TERM").unwrap_or("xterm".into()));
             set(&mut env, term);
+        }
+        if self.words.is_empty() && std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+            // The portrait is rubber's own output, and rubber honours it.
+            set(&mut env, "NO_COLOR=1".into());
         }
         for entry in defaults.env().iter().flatten() {
             set(&mut env, entry.into());
