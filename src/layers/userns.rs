@@ -68,7 +68,8 @@ fn program(name: &str) -> Option<PathBuf> {
 }
 
 /// Makes the namespace and says who is who in it. With all capabilities inside
-/// and none outside, this is what lets an ordinary user do the rest.
+/// and none outside, this is what lets an ordinary user do the rest, and remove
+/// in the end what the container's other users wrote.
 pub fn become_root(config: &Config) -> Result<()> {
     enter(&config.ids)
 }
