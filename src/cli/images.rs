@@ -1,0 +1,48 @@
+//! `rubber images`: what is in the store.
+
+use crate::image::{
+    Store,
+    list::{self, Listed},
+};
+use anyhow::Result;
+use std::io::Write;
+
+/// List the images that are on this machine
+#[derive(clap::Args)]
+pub struct Images {
+    /// How to print them
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+impl Images {
+    pub fn main(self, store: &Store) -> Result<()> {
+        let images = list::list(store)?;
+        let text = match self.format {
+            Format::Json => serde_json::to_string_pretty(&images)? + "\n",
+            Format::Table => table(&images),
+        };
+        Ok(std::io::stdout().write_all(text.as_bytes())?)
+    }
+}
+
+fn table(images: &[Listed]) -> String {
+    let width = images.iter().map(|image| image.name.len()).max().unwrap_or(0).max("NAME".len());
+    let row = |name: &str, id: &str, created: &str, size: &str| {
+        format!("{name:width$}  {id:12}  {created:16}  {size:>9}\n")
+    };
+    let mut text = row("NAME", "IMAGE ID", "CREATED", "SIZE");
+    for image in images {
+        let created: String = image.created.chars().take(16).collect();
+        // "2026-05-07T10:00:00Z" to the minute, and nothing in it that a terminal would obey.
+        let created = created.replace('T', " ").replace(char::is_control, "?");
+        text += &row(&image.name, &image.id, &created, &list::human(image.size));
+    }
+    text
+}

@@ -1,0 +1,123 @@
+//! A copy of an image's files, for a container without overlayfs (`--until chroot`).
+
+use super::{
+    attributes::Attributes,
+    below::{self, Below, DIRECTORY},
+};
+use anyhow::{Context, Result};
+use nix::{
+    fcntl::{OFlag, openat, readlinkat},
+    libc,
+    sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat},
+    unistd::{LinkatFlags, linkat, mkfifoat, symlinkat},
+};
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    fs::File,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+/// A fresh copy of the image's files in `target`, an empty directory; a higher layer's file replaces a lower one's.
+/// Owners (for root), modes, times, links and extended attributes are kept.
+pub fn copy(layers: &[PathBuf], target: &Path) -> Result<()> {
+    let to = Below::open(target)?;
+    for layer in layers {
+        let walk = Walk { from: Below::open(layer)?, to: &to, linked: HashMap::new() };
+        walk.run().with_context(|| format!("cannot copy {layer:?} to {target:?}"))?;
+    }
+    Ok(())
+}
+
+struct Walk<'a> {
+    from: Below,
+    to: &'a Below,
+    /// Where the first of a file's several names was put, by inode number.
+    linked: HashMap<libc::ino_t, PathBuf>,
+}
+
+impl Walk<'_> {
+    fn run(mut self) -> Result<()> {
+        let mut open = vec![PathBuf::new()];
+        let mut made = Vec::new();
+        while let Some(path) = open.pop() {
+            let (from, to) = (self.from.directory(&path)?, self.to.directory(&path)?);
+            for name in below::names(&from)? {
+                let child = path.join(&name);
+                let stat = below::look(&from, &name)?.with_context(|| format!("{child:?} has vanished"))?;
+                if below::kind(&stat) == SFlag::S_IFDIR {
+                    directory(&to, &name).with_context(|| format!("{child:?}"))?;
+                    open.push(child);
+                } else {
+                    self.leaf(&from, &to, &child, &stat).with_context(|| format!("{child:?}"))?;
+                }
+            }
+            made.push(path);
+        }
+        // Parents were made before their children and may forbid to enter them: so the last made comes first.
+        made.iter().rev().try_for_each(|path| self.set_directory(path))
+    }
+
+    fn leaf(&mut self, from: &OwnedFd, to: &OwnedFd, path: &Path, stat: &FileStat) -> Result<()> {
+        let (_, name) = below::split(path);
+        if below::look(to, &name)?.is_some() {
+            below::remove(to, &name)?;
+        }
+        if stat.st_nlink > 1
+            && let Some(first) = self.linked.get(&stat.st_ino)
+        {
+            let (parent, first) = below::split(first);
+            let parent = self.to.directory(&parent)?;
+            return linkat(&parent, first.as_os_str(), to, name.as_os_str(), LinkatFlags::empty())
+                .context("linkat()");
+        }
+        match below::kind(stat) {
+            SFlag::S_IFREG => file(from, to, &name, stat)?,
+            SFlag::S_IFLNK => {
+                let target = readlinkat(from, name.as_os_str()).context("readlinkat()")?;
+                symlinkat(target.as_os_str(), to, name.as_os_str()).context("symlinkat()")?;
+                Attributes::of(stat, None)?.set_by_name(to, &name)?;
+            }
+            SFlag::S_IFIFO => {
+                mkfifoat(to, name.as_os_str(), Mode::S_IRUSR).context("mkfifoat()")?;
+                Attributes::of(stat, None)?.set_by_name(to, &name)?;
+            }
+            _ => return Ok(()), // a layer has no devices, and a socket is dead without its server
+        }
+        self.linked.insert(stat.st_ino, path.to_path_buf());
+        Ok(())
+    }
+
+    fn set_directory(&self, path: &Path) -> Result<()> {
+        let open = |root: &Below| -> Result<File> {
+            let directory = root.directory(path)?;
+            Ok(openat(&directory, ".", DIRECTORY, Mode::empty())?.into())
+        };
+        let (from, to) = (open(&self.from)?, open(self.to)?);
+        Attributes::of(&fstat(&from)?, Some(&from))?.set(&to)?;
+        Ok(())
+    }
+}
+
+/// Makes `name` a directory that we may fill; one of a lower layer stays.
+fn directory(to: impl AsFd, name: &OsStr) -> Result<()> {
+    match below::look(&to, name)? {
+        Some(stat) if below::kind(&stat) == SFlag::S_IFDIR => return Ok(()),
+        Some(_) => below::remove(&to, name)?,
+        None => (),
+    }
+    mkdirat(&to, name, Mode::S_IRWXU).context("mkdirat()")
+}
+
+fn file(from: impl AsFd, to: impl AsFd, name: &OsStr, stat: &FileStat) -> Result<()> {
+    let read = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let write = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut source = File::from(openat(from, name, read, Mode::empty()).context("openat(O_RDONLY)")?);
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    let mut copy = File::from(openat(to, name, write, mode).context("openat(O_CREAT|O_EXCL)")?);
+    io::copy(&mut source, &mut copy)?; // copy_file_range(2), where the filesystem can
+    Attributes::of(stat, Some(&source))?.set(&copy)?;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! From bytes to an image: decompress, hash and unpack in one pass, then put it in the store whole.
+
+use super::{below, name::Name, pack, store::Locked, stream, unpack};
+use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::{OFlag, openat};
+use oci_spec::image::{
+    ConfigBuilder, HistoryBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder,
+};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    time::SystemTime,
+};
+
+/// What the standard PATH is in a container that says nothing else; docker's.
+pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What became of an import.
+pub struct Imported {
+    /// SHA-256 of the stored configuration, as `sha256:...`.
+    pub id: String,
+    pub config: ImageConfiguration,
+    pub left_out: unpack::LeftOut,
+}
+
+/// What a root filesystem does not say about itself.
+pub struct Origin<'a> {
+    pub command: &'a str,
+    pub created_by: String,
+    pub labels: HashMap<String, String>,
+}
+
+impl Origin<'_> {
+    pub fn new(created_by: String) -> Origin<'static> {
+        Origin { command: "sh", created_by, labels: HashMap::new() }
+    }
+}
+
+/// Makes the image `name` from an archive of its root filesystem: plain tar, gzip or zstd.
+pub fn archive(locked: &Locked, name: &Name, bytes: impl Read, origin: Origin) -> Result<Imported> {
+    let scratch = locked.scratch()?;
+    let files = scratch.path().join("rootfs");
+    std::fs::create_dir(&files).with_context(|| format!("mkdir({files:?})"))?;
+    open_to_all(&files)?;
+    let imported = stream::decompress(bytes).and_then(|tar| {
+        let mut tar = stream::Hashing::new(tar);
+        let left_out = unpack::unpack(&mut tar, &files)?;
+        // What follows the archive's end is part of the layer's digest too.
+        io::copy(&mut tar, &mut io::sink()).context("the archive is cut off or damaged at its end")?;
+        refuse_archive_of_images(&files)?;
+        let digest = tar.digest();
+        locked.adopt(&files, &digest)?;
+        let config = configuration(digest, origin)?;
+        Ok(Imported { id: locked.write_image(name, &config)?, config, left_out })
+    });
+    let imported = imported.map_err(|error| locked.store().explain(error))?;
+    // What the name meant before may be of no use to anybody now.
+    locked.remove_unused_layers()?;
+    Ok(imported)
+}
+
+/// Makes the image `name` from the files in `directory`.
+pub fn directory(locked: &Locked, name: &Name, directory: &Path, origin: Origin) -> Result<Imported> {
+    let (reader, writer) = io::pipe().context("pipe2()")?;
+    let skip = locked.store().root();
+    std::thread::scope(|scope| {
+        let packer =
+            scope.spawn(move || pack::pack(directory, skip, io::BufWriter::with_capacity(1 << 16, writer)));
+        let imported = archive(locked, name, reader, origin);
+        match packer.join() {
+            // A directory that cannot be read is why the archive was cut off; a closed pipe is only what followed.
+            Ok(Err(error)) if !broken_pipe(&error) => Err(error),
+            Ok(_) => imported,
+            Err(_) => bail!("reading {directory:?} ended unexpectedly"),
+        }
+    })
+}
+
+fn broken_pipe(error: &anyhow::Error) -> bool {
+    let kind =
+        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    error.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
+}
+
+/// An archive that does not list its root directory gets one that everybody may enter.
+fn open_to_all(directory: &Path) -> Result<()> {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory, mode).with_context(|| format!("chmod({directory:?})"))
+}
+
+/// `docker save` and OCI archives hold layers as files; unpacked as a root filesystem they would be a puzzle.
+fn refuse_archive_of_images(files: &Path) -> Result<()> {
+    let names = below::names(&File::open(files)?.into())?;
+    let has = |wanted: &[&str]| names.iter().any(|name| wanted.iter().any(|other| name == other));
+    if has(&["bin", "usr", "etc", "lib", "sbin"]) {
+        return Ok(());
+    }
+    let advice = "import takes a root filesystem for now: docker export CONTAINER | rubber import - NAME";
+    ensure!(!has(&["oci-layout"]), "this is an OCI image layout, not a root filesystem; {advice}");
+    let repositories = has(&["repositories"]) || looks_like_docker_save(files);
+    ensure!(!repositories, "this is an archive of docker save, not a root filesystem; {advice}");
+    Ok(())
+}
+
+fn looks_like_docker_save(files: &Path) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let manifest = File::open(files).and_then(|root| {
+        Ok(File::from(openat(root, "manifest.json", flags, nix::sys::stat::Mode::empty())?))
+    });
+    let Ok(manifest) = manifest else { return false };
+    let mut text = String::new();
+    let _ = manifest.take(1 << 20).read_to_string(&mut text);
+    text.contains("\"Layers\"")
+}
+
+fn configuration(digest: String, origin: Origin) -> Result<ImageConfiguration> {
+    let now = timestamp(SystemTime::now());
+    let config = ConfigBuilder::default()
+        .env(vec![PATH.to_owned()])
+        .cmd(origin.command.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .labels(origin.labels)
+        .build()?;
+    let history = HistoryBuilder::default().created(now.clone()).created_by(origin.created_by).build()?;
+    Ok(ImageConfigurationBuilder::default()
+        .created(now)
+        .config(config)
+        .rootfs(RootFsBuilder::default().typ("layers").diff_ids(vec![digest]).build()?)
+        .history(vec![history])
+        .build()?)
+}
+
+/// RFC 3339 in UTC. The calendar is counted from March of year 0, so that the leap day is a year's last.
+fn timestamp(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_calendar_knows_leap_years() {
+        let at = |seconds| timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(at(1_735_689_599), "2024-12-31T23:59:59Z");
+        assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+}

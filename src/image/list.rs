@@ -1,0 +1,87 @@
+//! What there is in the store, and how much of the disk it takes.
+
+use super::{Store, below};
+use anyhow::{Context, Result};
+use nix::{libc, sys::stat::SFlag};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+#[derive(serde::Serialize)]
+pub struct Listed {
+    pub name: String,
+    /// The first twelve digits of the SHA-256 of its configuration, as docker shows it.
+    pub id: String,
+    pub created: String,
+    /// Bytes on disk, of all its layers, shared or not.
+    pub size: u64,
+}
+
+pub fn list(store: &Store) -> Result<Vec<Listed>> {
+    let mut images = Vec::new();
+    for name in store.names()? {
+        let Some(config) = store.image(&name)? else { continue }; // removed since
+        let size = store.layer_paths(&config)?.iter().map(|layer| disk_usage(layer)).sum::<Result<u64>>()?;
+        images.push(Listed {
+            id: short(&store.id(&name)?).to_owned(),
+            created: config.created().clone().unwrap_or_default(),
+            name: name.to_string(),
+            size,
+        });
+    }
+    Ok(images)
+}
+
+/// Twelve digits of an id are enough for people.
+pub fn short(id: &str) -> &str {
+    let hex = id.strip_prefix("sha256:").unwrap_or(id);
+    hex.get(..12).unwrap_or(hex)
+}
+
+/// The bytes that the files below `directory` take on disk, each file once, however many names it has.
+pub fn disk_usage(directory: &Path) -> Result<u64> {
+    let root = below::Below::open(directory)?;
+    let (mut blocks, mut counted) = (0u64, HashSet::<libc::ino_t>::new());
+    let mut open = vec![PathBuf::new()];
+    while let Some(path) = open.pop() {
+        let at =
+            root.directory(&path).with_context(|| format!("cannot look into {:?}", directory.join(&path)))?;
+        for name in below::names(&at)? {
+            let Some(stat) = below::look(&at, &name)? else { continue };
+            if below::kind(&stat) == SFlag::S_IFDIR {
+                open.push(path.join(&name));
+            } else if stat.st_nlink > 1 && !counted.insert(stat.st_ino) {
+                continue;
+            }
+            blocks += stat.st_blocks as u64;
+        }
+    }
+    Ok(blocks * 512) // stat(2): st_blocks counts 512 bytes, whatever the filesystem's block
+}
+
+/// Bytes for people, in decimal units as docker counts them.
+pub fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 999.5 {
+            return match value < 9.95 && unit != "B" {
+                true => format!("{value:.1} {unit}"),
+                false => format!("{value:.0} {unit}"),
+            };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn sizes_are_short() {
+        let short: Vec<String> = [0, 999, 1000, 9_949, 12_345_678, 999_600_000].map(human).into();
+        assert_eq!(short, ["0 B", "999 B", "1.0 kB", "9.9 kB", "12 MB", "1.0 GB"]);
+    }
+}

@@ -1,0 +1,117 @@
+//! The bytes of an archive on their way in: what compresses them is seen from their beginning, never from a name.
+
+use anyhow::{Context, Result, bail};
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::{
+    BlockDecodingStrategy, FrameDecoder,
+    errors::{FrameDecoderError, ReadFrameHeaderError},
+};
+use sha2::{Digest, Sha256};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+
+/// Large, because many small reads of a pipe cost more than everything done with them.
+const BUFFER: usize = 1 << 16;
+
+/// The plain bytes of `source`: as they are, or out of gzip or zstd.
+pub fn decompress<'a>(mut source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+    let mut magic = Vec::new();
+    source.by_ref().take(6).read_to_end(&mut magic).context("cannot read the archive")?;
+    let start = magic.clone();
+    let whole = BufReader::with_capacity(BUFFER, Cursor::new(magic).chain(source));
+    Ok(match start.as_slice() {
+        [] => bail!("the archive is empty"),
+        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(whole)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Box::new(Frames::new(whole)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+            bail!("it is compressed with xz: xz -dc FILE | rubber import - NAME")
+        }
+        [b'B', b'Z', b'h', ..] => bail!("it is compressed with bzip2: bzip2 -dc FILE | rubber import - NAME"),
+        [b'P', b'K', 3, 4, ..] => bail!("it is a zip file; import takes a tar archive, plain, gzip or zstd"),
+        _ => Box::new(whole),
+    })
+}
+
+/// All frames of a zstd file: `pzstd` and `cat` make several, and some may only be skipped.
+struct Frames<R> {
+    source: R,
+    decoder: FrameDecoder,
+    within: bool,
+}
+
+impl<R: BufRead> Frames<R> {
+    fn new(source: R) -> Frames<R> {
+        Frames { source, decoder: FrameDecoder::new(), within: false }
+    }
+
+    /// Begins the next frame that has bytes in it; false at the end of the file.
+    fn begin(&mut self) -> io::Result<bool> {
+        while !self.source.fill_buf()?.is_empty() {
+            match self.decoder.init(&mut self.source) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
+                    let length = u64::from(length);
+                    if io::copy(&mut self.source.by_ref().take(length), &mut io::sink())? != length {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.within && self.decoder.can_collect() > 0 {
+                return self.decoder.read(into);
+            }
+            if self.within && !self.decoder.is_finished() {
+                let one = BlockDecodingStrategy::UptoBlocks(1);
+                self.decoder.decode_blocks(&mut self.source, one).map_err(io::Error::other)?;
+                continue;
+            }
+            self.within = self.begin()?;
+            if !self.within {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+/// Computes the SHA-256 of everything read through it.
+pub struct Hashing<R> {
+    source: R,
+    sha256: Sha256,
+}
+
+impl<R: Read> Hashing<R> {
+    pub fn new(source: R) -> Hashing<R> {
+        Hashing { source, sha256: Sha256::new() }
+    }
+
+    pub fn digest(self) -> String {
+        written(&self.sha256.finalize())
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(into)?;
+        self.sha256.update(&into[..count]);
+        Ok(count)
+    }
+}
+
+/// The digest of these bytes as OCI writes it: `sha256:` and 64 hexadecimal digits.
+pub fn digest(bytes: &[u8]) -> String {
+    written(&Sha256::digest(bytes))
+}
+
+fn written(hash: &[u8]) -> String {
+    hash.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
