@@ -9,11 +9,11 @@ use nix::{
     dir::Dir,
     errno::Errno,
     fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2},
-    sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat},
+    sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat},
     unistd::{UnlinkatFlags, unlinkat},
 };
 use std::{
-    ffi::{CString, OsStr, OsString},
+    ffi::{OsStr, OsString},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -122,27 +122,34 @@ pub fn names(directory: &OwnedFd) -> Result<Vec<OsString>> {
 
 /// Removes `name` and everything below it, and refuses to step onto another mount.
 ///
-/// One directory is open at a time and the way back is `..`: an image may be nested deeper than we may have files
-/// open. Only for trees that nobody else is changing. What is already gone is not an error.
+/// What somebody else has removed meanwhile is not an error: the script of a killed rubber cleans up after itself.
 pub fn remove(parent: impl AsFd, name: &OsStr) -> Result<()> {
-    if gone(&parent, name)? {
-        return Ok(());
+    while !gone(&parent, name)? {
+        if let Some(directory) = step_into(&parent, name, Path::new(name))? {
+            empty(directory, name)?;
+        }
     }
-    let mut path = vec![name.to_owned()];
-    let mut at = step_into(&parent, name, &path)?;
+    Ok(())
+}
+
+/// One directory is open at a time and the way back is `..`: an image may be nested deeper than we may have files open.
+fn empty(mut at: OwnedFd, name: &OsStr) -> Result<()> {
+    let mut path = PathBuf::from(name);
+    let mut depth = 0;
     loop {
         match first_full(&at)? {
-            Some(name) => {
-                path.push(name);
-                at = step_into(&at, &path[path.len() - 1], &path)?;
-            }
-            None => {
-                let Some(emptied) = path.pop() else { return Ok(()) };
-                if path.is_empty() {
-                    return Ok(rmdir(&parent, &emptied)?);
+            Some(child) => {
+                path.push(&child);
+                match step_into(&at, &child, &path)? {
+                    Some(directory) => (at, depth) = (directory, depth + 1),
+                    None => _ = path.pop(),
                 }
+            }
+            None if depth == 0 => return Ok(()),
+            None => {
                 at = openat(&at, "..", DIRECTORY, Mode::empty()).context("openat(\"..\")")?;
-                rmdir(&at, &emptied)?;
+                depth -= 1;
+                path.pop();
             }
         }
     }
@@ -150,9 +157,12 @@ pub fn remove(parent: impl AsFd, name: &OsStr) -> Result<()> {
 
 /// Unlinks everything in the directory up to the first directory that is not empty, and returns that one's name.
 fn first_full(directory: &OwnedFd) -> Result<Option<OsString>> {
-    for name in names(directory)? {
-        if !gone(directory, &name)? {
-            return Ok(Some(name));
+    let mut dir = Dir::openat(directory, ".", DIRECTORY, Mode::empty()).context("openat(\".\")")?;
+    for entry in dir.iter() {
+        let entry = entry.context("getdents64()")?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." && !gone(directory, name)? {
+            return Ok(Some(name.to_owned()));
         }
     }
     Ok(None)
@@ -168,43 +178,33 @@ fn gone(parent: impl AsFd, name: &OsStr) -> Result<bool> {
     }
     match unlinkat(&parent, name, UnlinkatFlags::RemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(true),
-        Err(Errno::ENOTEMPTY | Errno::EEXIST) => Ok(false),
+        // EBUSY: it is a mount point, which `step_into` refuses in words.
+        Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY) => Ok(false),
         Err(error) => Err(error).with_context(|| format!("unlinkat({name:?}, AT_REMOVEDIR)")),
     }
 }
 
-fn rmdir(parent: impl AsFd, name: &OsStr) -> Result<()> {
-    unlinkat(parent, name, UnlinkatFlags::RemoveDir)
-        .with_context(|| format!("unlinkat({name:?}, AT_REMOVEDIR)"))
-}
-
-/// Opens a directory that is about to be emptied, and makes sure that its owner may.
-fn step_into(parent: impl AsFd, name: &OsStr, path: &[OsString]) -> Result<OwnedFd> {
+/// Opens a directory that is about to be emptied, and makes sure that its owner may; `None` when it has vanished.
+fn step_into(parent: impl AsFd, name: &OsStr, path: &Path) -> Result<Option<OwnedFd>> {
     // NO_XDEV sees bind mounts of the same filesystem too, which st_dev does not.
     let how = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_NO_XDEV);
-    let opened = match openat2(&parent, name, how) {
+    let open = || openat2(&parent, name, how);
+    let opened = match open() {
         Err(Errno::EACCES) => {
-            let name = CString::new(name.as_bytes())?;
-            let mode = Mode::from_bits_truncate(0o700);
-            nix::sys::stat::fchmodat(
-                &parent,
-                name.as_c_str(),
-                mode,
-                nix::sys::stat::FchmodatFlags::FollowSymlink,
-            )?;
-            openat2(&parent, name.as_c_str(), how)
+            // It is a directory, so the flag, which follows links, has none to follow.
+            fchmodat(&parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink).and_then(|()| open())
         }
         other => other,
     };
-    let where_ = || path.iter().collect::<PathBuf>();
     let opened = match opened {
+        Err(Errno::ENOENT) => return Ok(None),
         Err(Errno::EXDEV) => {
-            bail!("{:?} is a mount point: unmount it first, rubber removes nothing across a mount", where_())
+            bail!("{path:?} is a mount point: unmount it first, rubber removes nothing across a mount")
         }
-        other => other.with_context(|| format!("openat2({:?}, RESOLVE_NO_XDEV)", where_()))?,
+        other => other.with_context(|| format!("openat2({path:?}, RESOLVE_NO_XDEV)"))?,
     };
     if fstat(&opened)?.st_mode & 0o700 != 0o700 {
-        fchmod(&opened, Mode::from_bits_truncate(0o700)).context("fchmod(0700)")?;
+        fchmod(&opened, Mode::S_IRWXU).context("fchmod(0700)")?;
     }
-    Ok(opened)
+    Ok(Some(opened))
 }

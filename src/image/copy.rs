@@ -121,3 +121,62 @@ fn file(from: impl AsFd, to: impl AsFd, name: &OsStr, stat: &FileStat) -> Result
     Attributes::of(stat, Some(&source))?.set(&copy)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    };
+
+    #[test]
+    fn a_copy_has_the_same_modes_times_and_links() {
+        let place = tempfile::tempdir().unwrap();
+        let (layer, target) = (place.path().join("layer"), place.path().join("target"));
+        fs::create_dir_all(layer.join("closed/in")).unwrap();
+        fs::create_dir(&target).unwrap();
+        fs::write(layer.join("closed/file"), "content").unwrap();
+        fs::set_permissions(layer.join("closed/file"), Permissions::from_mode(0o4711)).unwrap();
+        fs::hard_link(layer.join("closed/file"), layer.join("also")).unwrap();
+        symlink("/etc/passwd", layer.join("away")).unwrap();
+        mkfifoat(nix::fcntl::AT_FDCWD, &layer.join("pipe"), Mode::S_IRUSR).unwrap();
+        fs::set_permissions(layer.join("closed"), Permissions::from_mode(0o555)).unwrap();
+        copy(std::slice::from_ref(&layer), &target).unwrap();
+        for name in ["", "closed", "closed/in", "closed/file", "also", "away", "pipe"] {
+            let facts = |root: &Path| {
+                let found = fs::symlink_metadata(root.join(name)).unwrap();
+                let time = (found.mtime(), found.mtime_nsec());
+                (found.mode(), found.uid(), found.gid(), time, found.nlink())
+            };
+            let mut expected = facts(&layer);
+            if !nix::unistd::geteuid().is_root() {
+                expected.0 &= !0o4000; // an ordinary user's copies are nobody's setuid
+            }
+            assert_eq!(expected, facts(&target), "{name:?}");
+        }
+        assert_eq!(fs::read_to_string(target.join("also")).unwrap(), "content");
+        for closed in [layer.join("closed"), target.join("closed")] {
+            fs::set_permissions(closed, Permissions::from_mode(0o755)).unwrap(); // so that it can be removed
+        }
+    }
+
+    #[test]
+    fn a_higher_layer_replaces_a_file_and_never_writes_through_a_link() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        for name in ["low/dir", "high/file", "target"] {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        fs::write(path("precious"), "alive").unwrap();
+        symlink(path("precious"), path("low/link")).unwrap();
+        fs::write(path("low/file"), "").unwrap();
+        fs::write(path("low/dir/kept"), "").unwrap();
+        fs::create_dir(path("high/dir")).unwrap();
+        fs::write(path("high/link"), "new").unwrap();
+        copy(&[path("low"), path("high")], &path("target")).unwrap();
+        assert_eq!(fs::read_to_string(path("target/link")).unwrap(), "new");
+        assert_eq!(fs::read_to_string(path("precious")).unwrap(), "alive");
+        assert!(path("target/file").is_dir() && path("target/dir/kept").exists());
+    }
+}

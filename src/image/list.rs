@@ -2,7 +2,7 @@
 
 use super::{Store, below};
 use anyhow::{Context, Result};
-use nix::{libc, sys::stat::SFlag};
+use nix::{errno::Errno, libc, sys::stat::SFlag};
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
@@ -45,9 +45,15 @@ pub fn disk_usage(directory: &Path) -> Result<u64> {
     let (mut blocks, mut counted) = (0u64, HashSet::<libc::ino_t>::new());
     let mut open = vec![PathBuf::new()];
     while let Some(path) = open.pop() {
-        let at =
-            root.directory(&path).with_context(|| format!("cannot look into {:?}", directory.join(&path)))?;
-        for name in below::names(&at)? {
+        let at = match root.directory(&path) {
+            Err(Errno::EACCES) => continue, // closed to its owner too, who is no root
+            other => other.with_context(|| format!("cannot look into {:?}", directory.join(&path)))?,
+        };
+        let names = match below::names(&at) {
+            Err(error) if error.downcast_ref() == Some(&Errno::EACCES) => continue,
+            other => other?,
+        };
+        for name in names {
             let Some(stat) = below::look(&at, &name)? else { continue };
             if below::kind(&stat) == SFlag::S_IFDIR {
                 open.push(path.join(&name));

@@ -100,3 +100,90 @@ fn known(store: &Store) -> Result<Vec<String>> {
     known.dedup();
     Ok(known)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+
+    fn store(place: &tempfile::TempDir) -> Store {
+        Store::open(Some(place.path().join("store"))).unwrap()
+    }
+
+    #[test]
+    fn the_builtin_image_is_made_of_this_binary_once() {
+        let place = tempfile::tempdir().unwrap();
+        let store = store(&place);
+        let image = resolve(&store, "rubber:latest").unwrap();
+        let made = std::fs::metadata(image.layers[0].join("bin/rubber")).unwrap();
+        assert_eq!(made.len(), std::fs::metadata("/proc/self/exe").unwrap().len());
+        assert!(image.layers[0].join("etc/passwd").is_file());
+        // A second look must not touch the store: it may be read-only by then.
+        let _locked = store.lock().unwrap();
+        assert_eq!(resolve(&store, "rubber").unwrap().layers, image.layers);
+    }
+
+    #[test]
+    fn the_builtin_image_runs_alone() {
+        if !nix::unistd::geteuid().is_root() {
+            return eprintln!("skipped: chroot takes root");
+        }
+        let place = tempfile::tempdir().unwrap();
+        let image = resolve(&store(&place), "rubber").unwrap();
+        let root = std::ffi::CString::new(image.layers[0].to_str().unwrap()).unwrap();
+        let mut command = std::process::Command::new("/bin/rubber");
+        // The binary of this test, which knows --list.
+        command.arg("--list");
+        // SAFETY: chroot(2) and chdir(2) are all that is called between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                nix::unistd::chroot(root.as_c_str())?;
+                Ok(nix::unistd::chdir("/")?)
+            });
+        }
+        let output = command.output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains("runs_alone"), "{output:?}");
+    }
+
+    #[test]
+    fn what_is_missing_comes_with_the_command_to_get_it() {
+        let place = tempfile::tempdir().unwrap();
+        let error = |name| format!("{:#}", resolve(&store(&place), name).err().unwrap());
+        assert_eq!(
+            error("ubuntu"),
+            "no image \"ubuntu\": this machine cannot make it; get one with: \
+             docker export $(docker create ubuntu) | rubber import - ubuntu"
+        );
+        assert!(error("busibox").contains("(did you mean busybox?)"));
+        assert!(error("debian").ends_with("rubber import --recipe debian"));
+        assert!(error("../x").starts_with("bad image name"));
+    }
+
+    #[test]
+    fn a_layer_that_is_held_outlives_its_image() {
+        let place = tempfile::tempdir().unwrap();
+        let store = store(&place);
+        let image = resolve(&store, "rubber").unwrap();
+        let held = image.hold().unwrap();
+        let name = Name::parse("rubber").unwrap();
+        assert!(store.lock().unwrap().remove_image(&name).unwrap());
+        assert!(image.layers[0].exists());
+        drop(held);
+        store.lock().unwrap().remove_unused_layers().unwrap();
+        assert!(!image.layers[0].exists() && image.hold().is_err());
+    }
+
+    #[test]
+    fn sweeping_removes_leftovers_and_waits_for_nobody() {
+        let place = tempfile::tempdir().unwrap();
+        let store = store(&place);
+        assert!(sweep(&store).unwrap().is_empty() && !place.path().join("store/tmp").exists());
+        let locked = store.lock().unwrap();
+        let leftover = place.path().join("store/tmp/new-left/deep");
+        std::fs::create_dir_all(&leftover).unwrap();
+        assert!(sweep(&store).unwrap().is_empty() && leftover.exists());
+        drop(locked);
+        assert_eq!(sweep(&store).unwrap(), [place.path().join("store/tmp/new-left")]);
+        assert!(!leftover.exists());
+    }
+}

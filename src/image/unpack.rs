@@ -7,7 +7,7 @@ use super::{
     attributes::{Attributes, welcome},
     below::{self, Below, DIRECTORY},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat},
@@ -41,7 +41,7 @@ pub fn unpack(tar: impl Read, target: &Path) -> Result<LeftOut> {
     let mut tree = Tree::open(target)?;
     let mut entries = 0u64;
     for entry in archive.entries().context("not a tar archive")? {
-        let mut entry = entry.context(match entries {
+        let mut entry = entry.map_err(tidy).context(match entries {
             0 => "not a tar archive".to_owned(),
             n => format!("the archive is cut off or damaged after entry {n}"),
         })?;
@@ -147,7 +147,7 @@ impl Tree {
             made = openat(self.parent(&parent)?, name.as_os_str(), flags, mode);
         }
         let mut file = File::from(made.context("openat(O_CREAT|O_EXCL)")?);
-        let written = io::copy(entry, &mut file)?;
+        let written = io::copy(entry, &mut file).map_err(tidy)?;
         let promised = entry.size();
         ensure!(written == promised, "the archive is cut off: {written} of {promised} bytes are there");
         let kept = attributes.set(&file)?;
@@ -174,9 +174,12 @@ impl Tree {
         let target = entry.link_name_bytes().context("a hard link without a target")?.into_owned();
         let linked = || format!("hard link to {}", shown(&target));
         let (from, from_name) = below::split(&inside(&target).with_context(linked)?);
-        let from = self.below.directory(&from).with_context(linked)?;
-        let source =
-            below::look(&from, &from_name)?.context("there is no such entry").with_context(linked)?;
+        let from = match self.below.directory(&from) {
+            Err(Errno::ENOENT) => bail!("{}: there is no such entry", linked()),
+            other => other.with_context(linked)?,
+        };
+        let source = below::look(&from, &from_name)?;
+        let source = source.with_context(|| format!("{}: there is no such entry", linked()))?;
         ensure!(below::kind(&source) != SFlag::S_IFDIR, "hard link to the directory {}", shown(&target));
         let (parent, name) = below::split(path);
         let present = below::look(self.parent(&parent)?, &name)?;
@@ -264,11 +267,11 @@ fn inside(name: &[u8]) -> Result<PathBuf> {
 
 fn attributes(entry: &mut Entry<impl Read>) -> Result<Attributes> {
     let header = entry.header();
-    let owner = (id(header.uid()?)?, id(header.gid()?)?);
-    let (mode, seconds) = (header.mode()? & 0o7777, header.mtime()?);
+    let owner = (id(header.uid().map_err(tidy)?)?, id(header.gid().map_err(tidy)?)?);
+    let (mode, seconds) = (header.mode().map_err(tidy)? & 0o7777, header.mtime().map_err(tidy)?);
     let mut mtime = TimeSpec::new(i64::try_from(seconds).unwrap_or(0), 0);
     let mut xattrs = Vec::new();
-    for extension in entry.pax_extensions()?.into_iter().flatten() {
+    for extension in entry.pax_extensions().map_err(tidy)?.into_iter().flatten() {
         let extension = extension.context("bad PAX header")?;
         let (key, value) = (extension.key_bytes(), extension.value_bytes());
         if key == b"mtime" {
@@ -300,6 +303,14 @@ fn time(text: &[u8]) -> Option<TimeSpec> {
         true => TimeSpec::new(whole.checked_sub(1)?, 1_000_000_000 - nanoseconds),
         false => TimeSpec::new(whole, nanoseconds),
     })
+}
+
+/// What the tar crate says has the archive's own bytes in it; an error of the system is kept as it is.
+fn tidy(error: io::Error) -> anyhow::Error {
+    match error.raw_os_error() {
+        Some(_) => error.into(),
+        None => anyhow!("{}", shown(error.to_string().as_bytes()).trim_matches('"')),
+    }
 }
 
 /// A name as it may be printed: control characters escaped, and not longer than a line.
