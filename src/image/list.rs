@@ -46,7 +46,8 @@ pub fn disk_usage(directory: &Path) -> Result<u64> {
     let mut open = vec![PathBuf::new()];
     while let Some(path) = open.pop() {
         let at = match root.directory(&path) {
-            Err(Errno::EACCES) => continue, // closed to its owner too, who is no root
+            // Closed to its owner too, who is no root; or deeper than a path can say, which no honest image is.
+            Err(Errno::EACCES | Errno::ENAMETOOLONG) => continue,
             other => other.with_context(|| format!("cannot look into {:?}", directory.join(&path)))?,
         };
         let names = match below::names(&at) {

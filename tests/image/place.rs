@@ -111,6 +111,13 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    /// An image may have directories that forbid their owner to clear up.
+    fn drop(&mut self) {
+        let _ = Command::new("chmod").args(["-R", "u+rwX"]).arg(self.directory.path()).output();
+    }
+}
+
 pub fn entries(directory: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> =
         fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();

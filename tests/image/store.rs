@@ -74,7 +74,8 @@ fn a_killed_import_leaves_no_image_and_the_next_one_clears_up() {
 fn a_second_import_waits_for_the_first() {
     let place = Place::new();
     let tar = Tar::new().file("a", "x").bytes();
-    let mut first = place.command(&["import", "-", "first"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut first = place.command(&["import", "-", "first"]);
+    let mut first = first.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     first.stdin.as_mut().unwrap().write_all(&tar[..512]).unwrap();
     while entries(&place.store().join("tmp")).is_empty() {
         std::thread::sleep(Duration::from_millis(5));
