@@ -1,18 +1,51 @@
-//! Stands in for the real main until the image part is merged.
+//! rubber: build a container one layer at a time.
+//!
+//! Read in this order: `run` is the whole story on one screen, `layers` tells
+//! each chapter of it, `sys` is the only file that asks the kernel to isolate
+//! anything, and `narrate` is the only file that tells you of it. `config` is
+//! what all of them read. The rest is what a tool needs around that.
 
 mod cli;
-#[allow(dead_code, unused_imports)] // the run path, which uses the rest, is elsewhere
-mod image;
+mod config;
+mod layers;
+mod narrate;
+mod run;
+mod sys;
 
-use clap::Parser;
+mod advice;
+mod container;
+mod doctor;
+mod facts;
+mod image;
+mod show;
+mod step;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cli::main(cli::Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("rubber: {error:#}");
-            ExitCode::from(125)
-        }
+    cli::main().unwrap_or_else(report).into()
+}
+
+/// An end that is told with an exit code of its own: docker's 126 and 127, or
+/// an end that is no failure at all (then there is nothing to say).
+#[derive(Debug)]
+pub struct Exit(pub u8, pub String);
+
+impl std::error::Error for Exit {}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.1)
     }
+}
+
+/// Says what went wrong, and returns the exit code: 125 is a failure of ours.
+fn report(error: anyhow::Error) -> u8 {
+    let text = format!("{error:#}");
+    if !text.is_empty() {
+        // In one write(2), with nothing in it that a terminal would obey.
+        let shown: String = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("rubber: {shown}\n").as_bytes());
+    }
+    error.downcast_ref::<Exit>().map_or(125, |exit| exit.0)
 }

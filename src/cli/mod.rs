@@ -1,31 +1,69 @@
-pub mod images;
-pub mod import;
-pub mod rmi;
+//! The command line: words in, one sentence per command out.
+
+mod clean;
+mod doctor;
+mod facts;
+mod images;
+mod import;
+mod layers;
+mod limits;
+mod portrait;
+mod privileges;
+mod rmi;
+mod run;
 
 use crate::image::Store;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
-#[derive(clap::Parser)]
-#[command(version)]
-pub struct Arguments {
+/// Build a Linux container one layer at a time, in the open
+#[derive(Parser)]
+#[command(version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    /// Where images and containers are kept [default: /var/lib/rubber, or ~/.local/share/rubber without root]
     #[arg(long, value_name = "DIR", global = true)]
     root: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(Subcommand)]
 enum Command {
+    Run(Box<run::Run>),
     Images(images::Images),
     Import(import::Import),
     Rmi(rmi::Rmi),
+    Layers(layers::Layers),
+    Facts(facts::Args),
+    Doctor(doctor::Doctor),
+    Clean(clean::Clean),
+    #[command(hide = true)]
+    Portrait(portrait::Args),
 }
 
-pub fn main(arguments: Arguments) -> anyhow::Result<()> {
-    let store = Store::open(arguments.root)?;
-    match arguments.command {
-        Command::Images(images) => images.main(&store),
-        Command::Import(import) => import.main(&store),
-        Command::Rmi(rmi) => rmi.main(&store),
+/// Does what the command line says, and returns the exit code.
+pub fn main() -> Result<u8> {
+    let Cli { root, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(error),
+    };
+    let store = || Store::open(root.clone());
+    match command {
+        Command::Run(run) => run.main(root),
+        Command::Images(images) => images.main(&store()?).map(|()| 0),
+        Command::Import(import) => import.main(&store()?).map(|()| 0),
+        Command::Rmi(rmi) => rmi.main(&store()?).map(|()| 0),
+        Command::Layers(layers) => layers.main().map(|()| 0),
+        Command::Facts(args) => facts::main(&args),
+        Command::Doctor(doctor) => doctor.main(root.as_deref()),
+        Command::Clean(clean) => clean.main(&store()?).map(|()| 0),
+        Command::Portrait(args) => portrait::main(&args),
     }
+}
+
+/// clap knows how to say what is wrong; the exit code is docker's.
+fn usage(error: clap::Error) -> Result<u8> {
+    let _ = error.print();
+    Ok(if error.use_stderr() { 125 } else { 0 })
 }

@@ -54,6 +54,11 @@ impl Store {
         &self.root
     }
 
+    /// Where each container has its record and its directory.
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
     fn check(&self) -> Result<()> {
         let root = &self.root;
         let found = match fs::metadata(root) {

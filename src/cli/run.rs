@@ -1,0 +1,311 @@
+//! `rubber run`: a command line becomes a `Config`, and the `Config` a container.
+
+use super::{limits, privileges};
+use crate::{
+    config::{CPU_PERIOD, Config},
+    container::{self, record},
+    facts,
+    image::{self, Image, Store},
+    layers::{Layer, Layers, cgroup::Place, userns::Ids},
+    narrate::{self, Form, Narrator},
+    run,
+    show::portrait::{Asked, Outside},
+};
+use anyhow::{Context, Result, bail};
+use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
+use std::{
+    ffi::{OsStr, OsString},
+    io::{IsTerminal, Seek, Write, stdout},
+    os::unix::{ffi::OsStrExt, net::UnixStream},
+    path::{Path, PathBuf},
+};
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Run a command in a new container
+///
+/// Without an IMAGE the container describes itself. A first word that starts with a slash is a command for the
+/// default image (busybox).
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct Run {
+    /// Image, then the command and its arguments
+    #[arg(value_name = "IMAGE] [COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<OsString>,
+    /// Use a directory as the image (nothing in it is changed)
+    #[arg(long, value_name = "DIR")]
+    rootfs: Option<PathBuf>,
+
+    /// Keep stdin open for the command (without -t it always is)
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the command a terminal of its own
+    #[arg(short, long)]
+    tty: bool,
+    /// Remove the container when it ends (it always is)
+    #[arg(long)]
+    rm: bool,
+    /// Run a small init as pid 1, which collects zombies and passes signals on
+    #[arg(long)]
+    init: bool,
+    /// Set a variable, NAME=VALUE; NAME alone takes the caller's value
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<OsString>,
+    /// Directory to start in
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<PathBuf>,
+    /// User and group, names (the image's) or numbers
+    #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
+    user: Option<String>,
+    /// Hostname [default: the container's id]
+    #[arg(short = 'h', long, value_name = "NAME")]
+    hostname: Option<OsString>,
+    /// Program to run instead of the image's entrypoint
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<OsString>,
+
+    #[command(flatten)]
+    limits: limits::Args,
+
+    /// Give a capability beyond the default fourteen, as in NET_ADMIN, or ALL
+    #[arg(long, value_name = "CAP", help_heading = "Privileges")]
+    cap_add: Vec<String>,
+    /// Take a capability away, or ALL
+    #[arg(long, value_name = "CAP", help_heading = "Privileges")]
+    cap_drop: Vec<String>,
+    /// Give all capabilities, and leave /proc and /sys writable
+    #[arg(long, help_heading = "Privileges")]
+    privileged: bool,
+
+    /// Stop after this layer of isolation (a name or a number, see rubber layers)
+    #[arg(long, value_name = "LAYER", help_heading = "Learning")]
+    until: Option<String>,
+    /// Leave layers out
+    #[arg(long, value_name = "LAYER,...", value_delimiter = ',', help_heading = "Learning")]
+    without: Vec<String>,
+    /// Tell each step and each system call, with its result, on stderr
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "text", help_heading = "Learning")]
+    explain: Option<Explain>,
+    /// Wait before each step; offers a shell at exactly this stage of isolation
+    #[arg(long, help_heading = "Learning")]
+    step: bool,
+    /// Tell all of it and do none of it
+    #[arg(long, help_heading = "Learning")]
+    dry_run: bool,
+
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Explain {
+    Text,
+    Json,
+}
+
+impl Run {
+    pub fn main(self, root: Option<PathBuf>) -> Result<u8> {
+        let layers = self.layers()?;
+        narrate::start(self.narrator());
+        let (name, words) = self.image_and_command();
+        // The first stage has no image, and leaves nothing that must be written down.
+        let needs_store = layers.any(&[Layer::Chroot, Layer::PivotRoot, Layer::Overlay, Layer::Cpu, Layer::Memory]);
+        let store = needs_store.then(|| Store::open(root)).transpose()?;
+        let image = match &store {
+            Some(store) if has_image(layers) && self.rootfs.is_none() => {
+                let Some(name) = name.to_str() else { bail!("no image {name:?}: a name is plain text") };
+                Some(image::resolve(store, name)?)
+            }
+            _ => None,
+        };
+        // Nobody may remove the image from under a running container.
+        let _hold = image.as_ref().map(Image::hold).transpose()?;
+        let config = self.config(layers, store.as_ref(), image.as_ref(), words)?;
+        if self.words.is_empty() && self.rootfs.is_none() && !self.tty && !self.dry_run {
+            hand_over_facts(&config)?;
+        }
+        let claim = match &store {
+            Some(store) if !self.dry_run => Some(record::claim(&config, store)?),
+            _ => None,
+        };
+        let outcome = run::run(&config);
+        let released = claim.map_or(Ok(()), record::Claim::release);
+        outcome.and_then(|code| released.map(|()| code))
+    }
+
+    fn layers(&self) -> Result<Layers> {
+        let last = self.until.as_deref().map_or(Ok(Layer::LAST), Layer::parse)?;
+        let mut layers = Layers::until(last);
+        for word in &self.without {
+            layers = layers.without(Layer::parse(word)?);
+        }
+        layers.check()?;
+        // Root needs no user namespace, and nobody else gets any other without one.
+        let needs_it = !nix::unistd::geteuid().is_root() && last != Layer::Process;
+        Ok(if needs_it { layers.with(Layer::Userns) } else { layers.without(Layer::Userns) })
+    }
+
+    fn narrator(&self) -> Narrator {
+        let form = match self.explain {
+            Some(Explain::Json) => Form::Json,
+            Some(Explain::Text) => Form::Text,
+            None if self.step || self.dry_run => Form::Text,
+            None => Form::Silent,
+        };
+        Narrator { form, dry: self.dry_run, pause: self.step }
+    }
+
+    /// The first word is the image, unless it is a program: then the default image is meant.
+    fn image_and_command(&self) -> (&OsStr, &[OsString]) {
+        let (name, words) = match self.words.split_first() {
+            _ if self.rootfs.is_some() => (OsStr::new(""), &self.words[..]),
+            None => (OsStr::new(image::builtin::NAME), &[][..]),
+            Some((first, _)) if first.as_bytes().starts_with(b"/") => (OsStr::new("busybox"), &self.words[..]),
+            Some((image, words)) => (image.as_os_str(), words),
+        };
+        // As in `rubber run ubuntu -- /bin/ls`.
+        let words = if words.first().is_some_and(|word| word == "--") { &words[1..] } else { words };
+        (name, words)
+    }
+
+    fn config(
+        &self,
+        layers: Layers,
+        store: Option<&Store>,
+        image: Option<&Image>,
+        words: &[OsString],
+    ) -> Result<Config> {
+        let id = container::new_id()?;
+        let limits = self.limits.limits()?;
+        limits.warn_without(layers);
+        let defaults = image.and_then(|image| image.config.config().clone()).unwrap_or_default();
+        let hostname = self.hostname.clone().unwrap_or_else(|| id.clone().into());
+        let workdir = self.workdir.clone().or(defaults.working_dir().clone().map(PathBuf::from));
+        let workdir = workdir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or("/".into());
+        if !workdir.is_absolute() {
+            bail!("--workdir {workdir:?} must start with a slash: it is a directory of the container's");
+        }
+        Ok(Config {
+            command: self.command(words, &defaults)?,
+            env: self.environment(&defaults, &hostname),
+            image: self.image_directories(image)?,
+            dir: store.map(|store| store.containers().join(&id)).unwrap_or_default(),
+            upper_in_memory: store.is_some_and(|store| is_overlay(store.root())),
+            workdir,
+            interactive: self.interactive,
+            terminal: self.tty.then(UnixStream::pair).transpose()?,
+            init: self.init,
+            hostname,
+            user: self.user.clone().or(defaults.user().clone().filter(|user| !user.is_empty())).unwrap_or("0".into()),
+            ids: if layers.contains(Layer::Userns) { Ids::of_caller() } else { Ids::Hosts },
+            capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
+            privileged: self.privileged,
+            cgroup: Place::find(&id, layers, &limits),
+            limits,
+            layers,
+            id,
+        })
+    }
+
+    fn image_directories(&self, image: Option<&Image>) -> Result<Vec<PathBuf>> {
+        match (&self.rootfs, image) {
+            (Some(dir), _) => {
+                let dir = dir.canonicalize().with_context(|| format!("--rootfs {}", dir.display()))?;
+                if !dir.is_dir() {
+                    bail!("--rootfs {} is not a directory", dir.display());
+                }
+                Ok(vec![dir])
+            }
+            (None, Some(image)) => Ok(image.layers.clone()),
+            (None, None) => Ok(vec![]),
+        }
+    }
+
+    /// As docker: words replace the image's command and are arguments of its entrypoint.
+    fn command(&self, words: &[OsString], defaults: &oci_spec::image::Config) -> Result<Vec<OsString>> {
+        let strings = |list: &Option<Vec<String>>| list.iter().flatten().map(OsString::from).collect::<Vec<_>>();
+        let mut command = match &self.entrypoint {
+            Some(program) => vec![program.clone()],
+            None => strings(defaults.entrypoint()),
+        };
+        match words {
+            [] if self.entrypoint.is_some() => {}
+            [] => command.extend(strings(defaults.cmd())),
+            words => command.extend_from_slice(words),
+        }
+        if command.is_empty() && self.words.is_empty() && self.rootfs.is_none() {
+            // Without an image of our own to be found in, we are still who we are.
+            return Ok(vec!["/proc/self/exe".into(), "portrait".into()]);
+        }
+        if command.is_empty() {
+            bail!("nothing to run: name a command after the image, as in rubber run busybox ls");
+        }
+        Ok(command)
+    }
+
+    /// Nothing of the caller's but what was asked for with `-e`.
+    fn environment(&self, defaults: &oci_spec::image::Config, hostname: &OsStr) -> Vec<OsString> {
+        let mut env = vec![OsString::from(format!("PATH={PATH}"))];
+        let mut own = OsString::from("HOSTNAME=");
+        own.push(hostname);
+        set(&mut env, own);
+        if self.tty || stdout().is_terminal() {
+            let mut term = OsString::from("TERM=");
+            term.push(std::env::var_os("TERM").unwrap_or("xterm".into()));
+            set(&mut env, term);
+        }
+        if self.words.is_empty() && std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+            // The portrait is rubber's own output, and rubber honours it.
+            set(&mut env, "NO_COLOR=1".into());
+        }
+        for entry in defaults.env().iter().flatten() {
+            set(&mut env, entry.into());
+        }
+        for entry in &self.env {
+            match (entry.as_bytes().contains(&b'='), std::env::var_os(entry)) {
+                (true, _) => set(&mut env, entry.clone()),
+                (false, Some(value)) => {
+                    let mut entry = entry.clone();
+                    entry.push("=");
+                    entry.push(value);
+                    set(&mut env, entry);
+                }
+                (false, None) => {}
+            }
+        }
+        env
+    }
+}
+
+/// A later setting of a name replaces the earlier one.
+fn set(env: &mut Vec<OsString>, entry: OsString) {
+    let name = |entry: &OsStr| entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default().to_vec();
+    env.retain(|old| name(old) != name(&entry));
+    env.push(entry);
+}
+
+fn has_image(layers: Layers) -> bool {
+    layers.any(&[Layer::Chroot, Layer::PivotRoot, Layer::Overlay])
+}
+
+/// An overlay takes no other overlay as its upper layer (Documentation/filesystems/overlayfs.rst).
+fn is_overlay(path: &Path) -> bool {
+    statfs(path).is_ok_and(|about| about.filesystem_type() == OVERLAYFS_SUPER_MAGIC)
+}
+
+/// The portrait shows the host's value beside the container's, and cannot see the host: it gets
+/// what it may know on stdin.
+fn hand_over_facts(config: &Config) -> Result<()> {
+    let asked = Asked {
+        memory: config.limits.memory,
+        memory_swap: config.limits.memory_and_swap.and_then(|sum| sum.try_into().ok()),
+        cpus: config.limits.cpu_quota.map(|quota| quota as f64 / CPU_PERIOD as f64),
+        pids: config.limits.pids.and_then(|pids| pids.try_into().ok()),
+    };
+    let outside = Outside { host: Some(facts::own().for_inside()), asked: Some(asked) };
+    let mut file = tempfile::tempfile().or_else(|_| tempfile::tempfile_in("/dev/shm"))?;
+    file.write_all(&serde_json::to_vec(&outside)?)?;
+    file.rewind()?;
+    Ok(nix::unistd::dup2_stdin(file)?)
+}

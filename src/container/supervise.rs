@@ -1,0 +1,111 @@
+//! Waiting for a container, and passing on to it what is meant for it.
+
+use super::terminal::Relay;
+use crate::{narrate, sys};
+use anyhow::Result;
+use nix::{
+    errno::Errno,
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{SigSet, SigmaskHow, Signal, sigprocmask},
+        signalfd::{SfdFlags, SignalFd},
+        wait::WaitPidFlag,
+    },
+    unistd::Pid,
+};
+use std::{fs::read_to_string, os::fd::AsFd};
+
+/// From now on signals wait until we look at them, so that none is lost between
+/// a fork and its wait. Job control (Ctrl-Z) still stops rubber itself.
+pub fn hold_signals() -> Result<()> {
+    // Whoever started us may ignore SIGCHLD, and then nobody can be waited for.
+    // SAFETY: SIG_DFL is no handler of ours.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl)? };
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&held()), None)?)
+}
+
+fn held() -> SigSet {
+    let mut set = SigSet::all();
+    for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU] {
+        set.remove(signal);
+    }
+    set
+}
+
+/// Waits for `child` to end, hands on every signal that comes meanwhile, and
+/// collects whoever else ends (pid 1 is everybody's foster parent). Returns the
+/// child's exit code, 128 + n if signal n ended it.
+pub fn wait(child: Pid, mut relay: Relay) -> Result<u8> {
+    if narrate::is_dry() {
+        sys::wait4(WaitPidFlag::empty())?;
+        return Ok(0);
+    }
+    let signals = SignalFd::with_flags(&held(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let mut deaf = None;
+    loop {
+        while let Some((ended, code)) = sys::wait4(WaitPidFlag::WNOHANG)? {
+            if ended == child {
+                relay.drain();
+                return Ok(code);
+            }
+        }
+        pause(&signals, &mut relay)?;
+        while let Some(about) = signals.read_signal()? {
+            match about.ssi_signo as i32 {
+                libc::SIGCHLD => {}
+                libc::SIGWINCH if relay.is_on() => relay.resize(),
+                signal => pass_on(child, signal, &mut deaf)?,
+            }
+        }
+    }
+}
+
+/// Until a signal comes; meanwhile what is typed goes in and what is printed comes out.
+fn pause(signals: &SignalFd, relay: &mut Relay) -> Result<()> {
+    let ready = {
+        let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        fds.extend(relay.fds().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => return Ok(()),
+            polled => polled?,
+        };
+        fds[1..].iter().map(|fd| fd.any() != Some(false)).collect::<Vec<_>>()
+    };
+    relay.move_bytes(&ready)
+}
+
+/// Hands `signal` on. The kernel gives pid 1 of a namespace only what it has a
+/// handler for (pid_namespaces(7)): Ctrl-C would do nothing, for ever, and
+/// nobody would know why. So we say it the first time, and kill the second.
+fn pass_on(child: Pid, signal: i32, deaf: &mut Option<i32>) -> Result<()> {
+    let asks_to_end = [libc::SIGINT, libc::SIGTERM].contains(&signal);
+    if !asks_to_end || !is_deaf(child, signal) {
+        return send(child, signal);
+    }
+    if deaf.replace(signal) == Some(signal) {
+        return send(child, libc::SIGKILL);
+    }
+    let name = Signal::try_from(signal)?;
+    eprintln!("rubber: the command is a pid 1 without a handler for {name}, so the kernel drops it");
+    eprintln!("        once more ends it with SIGKILL (and --init gives it a pid 1 that passes signals on)");
+    Ok(())
+}
+
+/// It may have ended while the signal was on its way.
+fn send(child: Pid, signal: i32) -> Result<()> {
+    match sys::kill(child, signal) {
+        Err(error) if error.downcast_ref() == Some(&Errno::ESRCH) => Ok(()),
+        sent => sent,
+    }
+}
+
+/// Whether `pid` is the first of its namespace and has no handler for `signal`
+/// (and is not about to look at it, as our own processes are).
+fn is_deaf(pid: Pid, signal: i32) -> bool {
+    let status = read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let mask = |name: &str| u64::from_str_radix(field(name), 16).unwrap_or(u64::MAX);
+    let pids: Vec<_> = field("NSpid:").split_whitespace().collect();
+    pids.len() > 1 && pids.last() == Some(&"1") && (mask("SigCgt:") | mask("SigBlk:")) & 1 << (signal - 1) == 0
+}

@@ -1,0 +1,40 @@
+//! Capabilities: root's powers, one by one.
+
+use crate::{config::Config, sys};
+use anyhow::Result;
+use caps::Capability::{self, *};
+use nix::unistd::Uid;
+
+/// What root in a container keeps, unless told otherwise: docker's fourteen.
+#[rustfmt::skip]
+pub const DEFAULT: [Capability; 14] = [
+    CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FSETID, CAP_FOWNER, CAP_MKNOD, CAP_NET_RAW, CAP_SETGID, CAP_SETUID,
+    CAP_SETFCAP, CAP_SETPCAP, CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT, CAP_KILL, CAP_AUDIT_WRITE,
+];
+
+/// The bounding set is what execve(2) can ever give back to root or to a
+/// setuid program, so it has to shrink too. Each drop takes CAP_SETPCAP:
+/// it must be done before anything else is dropped.
+pub fn bound(config: &Config) -> Result<()> {
+    let mut known: Vec<_> = caps::all().into_iter().collect();
+    known.sort_by_key(Capability::index);
+    for capability in known {
+        if !config.capabilities.contains(&capability) && is_known(capability) {
+            sys::prctl_capbset_drop(capability)?;
+        }
+    }
+    Ok(())
+}
+
+/// An older kernel has fewer of them.
+fn is_known(capability: Capability) -> bool {
+    caps::has_cap(None, caps::CapSet::Bounding, capability).unwrap_or(false)
+}
+
+/// What is left of root. Another user has none, as after any setuid(2).
+pub fn drop(config: &Config) -> Result<()> {
+    match Uid::effective().is_root() {
+        true => sys::capset(&config.capabilities),
+        false => sys::capset(&[]),
+    }
+}

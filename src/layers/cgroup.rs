@@ -1,0 +1,208 @@
+//! Control groups: how much, where namespaces are about what you see.
+//!
+//! Version 1 has one tree of groups per controller, version 2 one tree for all.
+//! What differs is only *which file* takes *which number*, so the layers `cpu`
+//! and `memory` are tables, and this file does what both have in common.
+
+use super::{Layer, Layers};
+use crate::{
+    config::{Config, Limits},
+    narrate, sys,
+};
+use anyhow::{Context, Result, bail};
+use nix::{
+    errno::Errno,
+    sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs},
+    unistd::{AccessFlags, Pid, access},
+};
+use std::{
+    fs::read_to_string,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    V1,
+    V2,
+}
+
+/// A value for a file of a controller.
+#[derive(Debug, PartialEq)]
+pub struct Setting {
+    pub controller: &'static str,
+    pub file: &'static str,
+    pub value: String,
+    /// Nobody asked for it: where the kernel has no such file, so be it.
+    pub by_default: bool,
+}
+
+/// A directory in a cgroup tree, for one container.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The layer that makes it and takes it away.
+    pub layer: Layer,
+    pub controllers: &'static [&'static str],
+    pub dir: PathBuf,
+}
+
+/// Where in the cgroup trees a container goes.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub version: Version,
+    pub groups: Vec<Group>,
+}
+
+impl Place {
+    /// Looks for a place for container `id`; makes nothing yet. No groups where
+    /// the tree is not ours to divide: an ordinary user's, most often.
+    pub fn find(id: &str, layers: Layers, limits: &Limits) -> Place {
+        let name = format!("rubber-{id}");
+        if is_a(Path::new(ROOT), CGROUP2_SUPER_MAGIC) {
+            let layer = [Layer::Cpu, Layer::Memory].into_iter().find(|layer| layers.contains(*layer));
+            let group = |(base, layer): (PathBuf, _)| Group {
+                layer,
+                controllers: &["cpu", "cpuset", "memory", "pids"],
+                dir: base.join(name),
+            };
+            let groups = delegated().zip(layer).map(group).into_iter().collect();
+            return Place { version: Version::V2, groups };
+        }
+        let mut wanted: Vec<(_, &'static [&'static str])> =
+            vec![(Layer::Cpu, &["cpu"]), (Layer::Memory, &["memory"]), (Layer::Memory, &["pids"])];
+        if limits.cpuset.is_some() {
+            wanted.push((Layer::Cpu, &["cpuset"]));
+        }
+        let tree = |controllers: &[&str]| Path::new(ROOT).join(controllers[0]);
+        let groups = wanted
+            .into_iter()
+            .filter(|(layer, controllers)| {
+                let tree = tree(controllers);
+                layers.contains(*layer) && is_a(&tree, CGROUP_SUPER_MAGIC) && is_writable(&tree)
+            })
+            .map(|(layer, controllers)| Group { layer, controllers, dir: tree(controllers).join(&name) })
+            .collect();
+        Place { version: Version::V1, groups }
+    }
+
+    fn of(&self, controller: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.controllers.contains(&controller))
+    }
+
+    fn made_by(&self, layer: Layer) -> impl DoubleEndedIterator<Item = &Group> {
+        self.groups.iter().filter(move |group| group.layer == layer)
+    }
+
+    /// A file of the container's, such as the one that counts its kills.
+    pub fn file(&self, controller: &str, name: &str) -> Option<PathBuf> {
+        Some(self.of(controller)?.dir.join(name))
+    }
+}
+
+/// The part of the version 2 tree that is ours to divide: all of it for root.
+/// For an ordinary user the highest group above their own that they may write
+/// to (cgroups(7), "Cgroup delegation").
+fn delegated() -> Option<PathBuf> {
+    if is_writable(Path::new(ROOT)) {
+        return Some(ROOT.into());
+    }
+    let own = read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let above = Path::new(ROOT).join(own);
+    let above: Vec<_> = above.ancestors().take_while(|dir| *dir != Path::new(ROOT)).collect();
+    let ours = |dir: &&&Path| is_writable(dir) && is_writable(&dir.join("cgroup.procs"));
+    above.iter().take_while(ours).last().map(|dir| dir.to_path_buf())
+}
+
+/// Makes the groups of `layer` and writes the limits into them.
+pub fn limit(config: &Config, layer: Layer, settings: &[Setting]) -> Result<()> {
+    let place = &config.cgroup;
+    if place.groups.is_empty() && settings.is_empty() {
+        narrate::note(format_args!("no cgroup: this tree is not ours to divide (rubber doctor says why)"));
+    }
+    for group in place.made_by(layer) {
+        sys::mkdir(&group.dir, 0o755)?;
+    }
+    for setting in settings {
+        let Some(group) = place.of(setting.controller) else { bail!(lacking(place.version, setting.controller)) };
+        if place.version == Version::V2 {
+            enable(&group.dir, setting.controller)?;
+        }
+        let file = group.dir.join(setting.file);
+        if setting.by_default && !file.exists() && !narrate::is_dry() {
+            continue;
+        }
+        sys::write(&file, &setting.value)?;
+    }
+    Ok(())
+}
+
+/// In version 2 a group has a controller's files only where its parent passes
+/// the controller on.
+fn enable(group: &Path, controller: &str) -> Result<()> {
+    let parent = group.parent().context("a cgroup has a parent")?;
+    let has = |file: &str| {
+        let names = read_to_string(parent.join(file)).unwrap_or_default();
+        names.split_whitespace().any(|name| name == controller)
+    };
+    if has("cgroup.subtree_control") {
+        return Ok(());
+    }
+    if !has("cgroup.controllers") {
+        bail!(lacking(Version::V2, controller));
+    }
+    sys::write(&parent.join("cgroup.subtree_control"), &format!("+{controller}"))
+}
+
+fn lacking(version: Version, controller: &str) -> String {
+    let next = match (version, nix::unistd::geteuid().is_root()) {
+        (_, true) => format!("see rubber doctor; the kernel may want cgroup_enable={controller} at boot"),
+        (Version::V2, false) => {
+            "have it delegated to you: systemd-run --user --scope -p Delegate=yes rubber run ...".into()
+        }
+        (Version::V1, false) => "only root has it in cgroup version 1: sudo, or boot with version 2".into(),
+    };
+    format!("this limit needs the {controller} controller, which we do not have\n        {next}")
+}
+
+/// Goes into the groups of `layer`: 0 means "the one who writes". In version 1
+/// `tasks` moves this one thread, and we are no more than that; `cgroup.procs`
+/// would stop every fork on the machine while it looks for our other threads.
+pub fn join(config: &Config, layer: Layer) -> Result<()> {
+    let file = match config.cgroup.version {
+        Version::V1 => "tasks",
+        Version::V2 => "cgroup.procs",
+    };
+    config.cgroup.made_by(layer).try_for_each(|group| sys::write(&group.dir.join(file), "0"))
+}
+
+pub fn remove(config: &Config, layer: Layer) -> Result<()> {
+    config.cgroup.made_by(layer).rev().try_for_each(|group| remove_group(&group.dir))
+}
+
+/// Removes a group, and whoever is still in it: without a pid namespace a
+/// command may have left processes behind. No error where there is no group.
+pub fn remove_group(dir: &Path) -> Result<()> {
+    for _ in 0..1000 {
+        match sys::rmdir(dir) {
+            Err(error) if error.downcast_ref() == Some(&Errno::EBUSY) => {}
+            Err(error) if error.downcast_ref() == Some(&Errno::ENOENT) => return Ok(()),
+            done => return done,
+        }
+        for pid in read_to_string(dir.join("cgroup.procs"))?.lines() {
+            let _ = sys::kill(Pid::from_raw(pid.parse()?), nix::libc::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    bail!("{} still has processes a second after they were killed", dir.display())
+}
+
+fn is_a(path: &Path, kind: FsType) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == kind)
+}
+
+fn is_writable(path: &Path) -> bool {
+    access(path, AccessFlags::W_OK).is_ok()
+}

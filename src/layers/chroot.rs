@@ -1,0 +1,26 @@
+//! The root directory, the old way: chroot(2) changes where names start, and
+//! nothing else. The chapter breaks out of it; `pivot_root` is what holds.
+
+use crate::{config::Config, image, sys};
+use anyhow::Result;
+use std::path::Path;
+
+/// Every container has a copy of its own, or one would spoil another's image.
+pub fn unpack(config: &Config) -> Result<()> {
+    sys::many_calls("copy every file of the image into the container's directory", || image::copy(&config.image, &config.dir))
+}
+
+/// Only names that start with a slash are the container's after this: the
+/// working directory is still the host's, and `..` leads up from it.
+pub fn change(config: &Config) -> Result<()> {
+    sys::chdir(Path::new("/"))?;
+    sys::chroot(&config.dir)
+}
+
+pub fn enter(_: &Config) -> Result<()> {
+    sys::chdir(Path::new("/"))
+}
+
+pub fn remove(config: &Config) -> Result<()> {
+    sys::remove_tree(&config.dir)
+}

@@ -1,0 +1,160 @@
+//! One file per layer of isolation, one layer per chapter of the workshop.
+
+pub mod process;
+
+pub mod chroot;
+pub mod mount;
+pub mod overlay;
+pub mod pivot_root;
+
+pub mod ipc;
+pub mod net;
+pub mod pid;
+pub mod userns;
+pub mod uts;
+
+pub mod cgroup;
+pub mod cpu;
+pub mod memory;
+
+pub mod capabilities;
+pub mod user;
+
+use Layer::*;
+use anyhow::{Result, bail};
+
+/// The layers, numbered and named as the chapters of the workshop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Layer {
+    /// fork, exec and wait: nothing is isolated yet.
+    Process = 0,
+    Chroot,
+    Mount,
+    PivotRoot,
+    Overlay,
+    Uts,
+    Pid,
+    Net,
+    Cpu,
+    Memory,
+    User,
+    Capabilities,
+    // 12 seccomp has its place here.
+    Userns = 13,
+    Ipc,
+    // 15 volumes, 16 devices and 17 bridge have theirs here.
+}
+
+impl Layer {
+    pub const ALL: [Layer; 14] = [
+        Process, Chroot, Mount, PivotRoot, Overlay, Uts, Pid, Net, Cpu, Memory, User, Capabilities, Userns, Ipc,
+    ];
+
+    pub const LAST: Layer = Ipc;
+
+    /// The number of its chapter.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Process => "process",
+            Chroot => "chroot",
+            Mount => "mount",
+            PivotRoot => "pivot_root",
+            Overlay => "overlay",
+            Uts => "uts",
+            Pid => "pid",
+            Net => "net",
+            Cpu => "cpu",
+            Memory => "memory",
+            User => "user",
+            Capabilities => "capabilities",
+            Userns => "userns",
+            Ipc => "ipc",
+        }
+    }
+
+    /// The layer called `word`: its name or its number.
+    pub fn parse(word: &str) -> Result<Layer> {
+        let number = word.parse::<u8>().ok();
+        let known = |layer: &Layer| layer.name() == word || Some(layer.number()) == number;
+        if let Some(layer) = Layer::ALL.into_iter().find(known) {
+            return Ok(layer);
+        }
+        let names: Vec<_> = Layer::ALL.iter().map(|layer| layer.name()).collect();
+        bail!("no layer {word:?}: there are {} (or their numbers, see rubber layers)", names.join(", "))
+    }
+
+    /// Each line is a choice of which at least one must be on for this layer to
+    /// make sense.
+    fn needs(self) -> &'static [&'static [Layer]] {
+        match self {
+            Process => &[],
+            // What it mounts goes below a root of our own, never over the host's.
+            Mount => &[&[Process], &[Chroot, PivotRoot]],
+            // It swaps mounts, and does so for everybody who shares the mount table.
+            PivotRoot => &[&[Process], &[Mount], &[Chroot, Overlay]],
+            // It is a mount, and of no use to who does not make it the root.
+            Overlay => &[&[Process], &[Mount], &[Chroot, PivotRoot]],
+            _ => &[&[Process]],
+        }
+    }
+}
+
+/// A set of layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layers(u32);
+
+impl Layers {
+    /// All layers up to `last` in the workshop's order.
+    pub fn until(last: Layer) -> Layers {
+        Layers((2 << last.number()) - 1)
+    }
+
+    pub fn with(self, layer: Layer) -> Layers {
+        Layers(self.0 | 1 << layer.number())
+    }
+
+    pub fn without(self, layer: Layer) -> Layers {
+        Layers(self.0 & !(1 << layer.number()))
+    }
+
+    pub fn contains(self, layer: Layer) -> bool {
+        self.0 & 1 << layer.number() != 0
+    }
+
+    fn last(self) -> Layer {
+        Layer::ALL.into_iter().rfind(|layer| self.contains(*layer)).unwrap_or(Process)
+    }
+
+    pub fn any(self, choice: &[Layer]) -> bool {
+        choice.iter().any(|layer| self.contains(*layer))
+    }
+
+    /// The first layer that is on without what it needs, and that need.
+    fn lack(self) -> Option<(Layer, &'static [Layer])> {
+        Layer::ALL
+            .into_iter()
+            .filter(|layer| self.contains(*layer))
+            .find_map(|layer| layer.needs().iter().find(|choice| !self.any(choice)).map(|need| (layer, *need)))
+    }
+
+    /// Refuses a combination that cannot work, and says what would.
+    pub fn check(self) -> Result<()> {
+        let Some((layer, need)) = self.lack() else { return Ok(()) };
+        if !self.contains(Process) {
+            bail!("every layer needs process: without it there is nobody to isolate");
+        }
+        let need = need.iter().map(|layer| layer.name()).collect::<Vec<_>>().join(" or ");
+        let mut less = self;
+        while let Some((layer, _)) = less.lack() {
+            less = less.without(layer);
+        }
+        let off = |layer: &Layer| !less.contains(*layer) && *layer < self.last();
+        let off: Vec<_> = Layer::ALL.iter().filter(|layer| off(layer)).map(|layer| layer.name()).collect();
+        bail!("{} needs {need}\n        leave both out: --without {}", layer.name(), off.join(","))
+    }
+}

@@ -1,0 +1,11 @@
+//! PID namespace: processes are numbered anew, and the first one is pid 1.
+
+use crate::{config::Config, sys};
+use anyhow::Result;
+use nix::sched::CloneFlags;
+
+/// Does not move *us*: the next child we fork will be the first one inside.
+/// When that one ends, the kernel kills all others in the namespace.
+pub fn unshare(_: &Config) -> Result<()> {
+    sys::unshare(CloneFlags::CLONE_NEWPID)
+}

@@ -1,0 +1,145 @@
+//! A process: fork, exec and wait, and what a new program inherits of the host.
+
+use super::user;
+use crate::{
+    Exit,
+    config::Config,
+    container::{supervise, terminal},
+    narrate, sys,
+};
+use anyhow::{Error, Result, bail};
+use nix::{errno::Errno, unistd::AccessFlags};
+use std::{
+    ffi::{CString, OsStr, OsString},
+    fs::File,
+    io::Read,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+};
+
+/// A container must not outlive the rubber that keeps it, kill -9 included.
+pub fn end_with_parent(_: &Config) -> Result<()> {
+    sys::prctl_pdeathsig()
+}
+
+/// A session of our own: Ctrl-C at the caller's terminal is rubber's to pass
+/// on, and nothing inside can type into that terminal (TIOCSTI, ioctl_tty(2)).
+pub fn take_session(config: &Config) -> Result<()> {
+    sys::setsid()?;
+    terminal::take(config)
+}
+
+/// Becomes the command. Nothing of the host's comes along: not its working
+/// directory, its environment, umask, signal settings or open descriptors.
+pub fn execute(config: &Config) -> Result<()> {
+    let env = environment(config)?;
+    sys::chdir(&config.workdir)?;
+    sys::umask(0o022)?;
+    // `user` took this wish back: a change of credentials does (prctl(2)).
+    sys::prctl_pdeathsig()?;
+    match config.init {
+        true => become_init(|| become_command(config, &env)),
+        false => become_command(config, &env),
+    }
+}
+
+/// `--init`: stays pid 1, collects zombies and passes signals on, while the
+/// command runs as a child, and ends with its exit code.
+fn become_init(become_command: impl FnOnce() -> Result<()>) -> Result<()> {
+    // /proc/1/exe is rubber's own file on the host: nobody in here shall have it.
+    sys::prctl_not_dumpable()?;
+    let command = sys::fork("command", || become_command().map(|()| 0))?;
+    let code = supervise::wait(command, terminal::Relay::none())?;
+    if narrate::is_dry() { Ok(()) } else { bail!(Exit(code, String::new())) }
+}
+
+fn become_command(config: &Config, env: &[OsString]) -> Result<()> {
+    let program = find(&config.command[0], env)?;
+    // rubber held signals back to pass them on, and Rust's start-up ignores
+    // SIGPIPE: a command that inherits either behaves oddly ever after.
+    sys::reset_signals()?;
+    sys::close_range(3)?;
+    let args = c_strings(&config.command)?;
+    let outcome = sys::execve(&c_string(program.as_os_str())?, &args, &c_strings(env)?);
+    outcome.map_err(|error| why_not(&program, error))
+}
+
+/// What was asked for, and HOME from the image's /etc/passwd.
+fn environment(config: &Config) -> Result<Vec<OsString>> {
+    let mut env = config.env.clone();
+    if value(&env, "HOME").is_none() {
+        let mut home = OsString::from("HOME=");
+        home.push(user::account(config)?.home);
+        env.push(home);
+    }
+    Ok(env)
+}
+
+fn value<'a>(env: &'a [OsString], name: &str) -> Option<&'a OsStr> {
+    let value = |entry: &'a OsString| {
+        entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(OsStr::from_bytes)
+    };
+    env.iter().rev().find_map(value)
+}
+
+/// The file that `command` names: as it is if it has a slash, else the first
+/// program of that name in the directories of PATH.
+fn find(command: &OsStr, env: &[OsString]) -> Result<PathBuf> {
+    if command.as_bytes().contains(&b'/') {
+        return Ok(command.into());
+    }
+    let path = value(env, "PATH").unwrap_or_default();
+    let files = std::env::split_paths(path).map(|directory| directory.join(command));
+    let mut found = files.filter(|file| file.is_file()).peekable();
+    let first = found.peek().cloned();
+    match found.find(|file| nix::unistd::access(file, AccessFlags::X_OK).is_ok()).or(first) {
+        Some(file) => Ok(file),
+        None => bail!(Exit(
+            127,
+            format!("cannot run {command:?}: not found in PATH ({}) inside the container", path.display())
+        )),
+    }
+}
+
+/// Puts the ways in which a program cannot be started into words; the kernel
+/// has one errno for "not there" and "its interpreter is not there".
+/// Exit codes as docker's and the shell's: 127 not found, 126 cannot be run.
+fn why_not(program: &Path, error: Error) -> Error {
+    let errno = error.downcast_ref::<Errno>().copied().unwrap_or(Errno::UnknownErrno);
+    let (code, why) = match errno {
+        Errno::ENOENT if !program.exists() => (127, "not found inside the container".into()),
+        Errno::ENOENT => (127, interpreter_missing(program)),
+        Errno::ENOTDIR => (127, "part of this path is not a directory".into()),
+        Errno::EACCES if program.is_dir() => (126, "it is a directory".into()),
+        Errno::EACCES => (126, "found, but not executable (chmod +x it)".into()),
+        Errno::ENOEXEC => (126, "exec format error: neither a program for this machine nor a script that starts with #!".into()),
+        Errno::E2BIG => (126, "the arguments and the environment are longer than the kernel takes (execve(2), \"Limits\")".into()),
+        _ => (126, format!("{error:#}")),
+    };
+    Error::new(Exit(code, format!("cannot run {program:?}: {why}")))
+}
+
+/// A script names its interpreter in its first line, a program in its ELF header.
+fn interpreter_missing(program: &Path) -> String {
+    let mut start = Vec::new();
+    let read = File::open(program).and_then(|file| file.take(256).read_to_end(&mut start));
+    let named = match start.strip_prefix(b"#!") {
+        _ if read.is_err() => None,
+        Some(line) => line.split(|byte| b" \t\r\n".contains(byte)).find(|word| !word.is_empty()).map(|word| {
+            OsString::from_vec(word.to_vec())
+        }),
+        None => File::open(program).ok().and_then(|mut file| crate::image::elf::interpreter(&mut file)).map(Into::into),
+    };
+    match named {
+        Some(name) => format!("found, but its interpreter {name:?} is missing inside the container"),
+        None => "found, but its interpreter is missing inside the container".into(),
+    }
+}
+
+fn c_string(text: &OsStr) -> Result<CString> {
+    Ok(CString::new(text.as_bytes())?)
+}
+
+fn c_strings(texts: &[OsString]) -> Result<Vec<CString>> {
+    texts.iter().map(|text| c_string(text)).collect()
+}

@@ -1,0 +1,160 @@
+//! The story: what rubber does to turn a process into a container, in order.
+
+use crate::{
+    Exit, advice,
+    config::Config,
+    container::{supervise, terminal::Relay},
+    layers::*,
+    narrate, step, sys,
+};
+use Layer::*;
+use anyhow::{Error, Result, anyhow};
+
+/// One thing done on the way, and the layer of isolation it belongs to.
+pub struct Step {
+    pub layer: Layer,
+    /// A later layer that does it better: where that one is on, this is left out.
+    pub unless: Option<Layer>,
+    pub does: &'static str,
+    pub apply: fn(&Config) -> Result<()>,
+}
+
+const fn row(layer: Layer, does: &'static str, apply: fn(&Config) -> Result<()>) -> Step {
+    Step { layer, unless: None, does, apply }
+}
+
+impl Step {
+    const fn unless(self, better: Layer) -> Step {
+        Step { unless: Some(better), ..self }
+    }
+
+    fn is_on(&self, layers: Layers) -> bool {
+        layers.contains(self.layer) && self.unless.is_none_or(|better| !layers.contains(better))
+    }
+}
+
+/// What the host prepares. Only directories and cgroups: the kernel takes back
+/// all the rest by itself when the last process of the container has ended.
+#[rustfmt::skip]
+pub const HOST: &[Step] = &[
+    row(Chroot,  "unpack a fresh copy of the image", chroot::unpack).unless(Overlay),
+    row(Overlay, "make a place for what the container writes", overlay::make_upper),
+    row(Cpu,     "make a cgroup that limits CPU time", cpu::limit),
+    row(Memory,  "make a cgroup that limits memory and processes", memory::limit),
+];
+
+/// What the child does: the two layers that only take hold in a child of its own.
+/// - `userns` is first of all namespaces: an ordinary user may make the others
+///   only as the root of this one, and it owns those made after it;
+/// - `pid` is last, because the next process forked will be pid 1.
+#[rustfmt::skip]
+pub const CHILD: &[Step] = &[
+    row(Process, "end when rubber ends", process::end_with_parent),
+    row(Userns,  "become root in a user namespace", userns::become_root),
+    row(Pid,     "make the next child pid 1", pid::unshare),
+];
+
+/// What pid 1 does to itself. A row may only move if what it depends on stays above:
+/// - the cgroups first, so that all that follows is counted, and before `ipc`,
+///   whose cgroup namespace takes the place we are in for its root;
+/// - `mount` before all that mounts: nothing of ours may reach the host's table;
+/// - `net` before /sys is mounted, which shows the network of who mounts it, and
+///   `pid` (in the child) before /proc, for the same reason;
+/// - /dev while the old root is still in reach: it is where an ordinary user's
+///   device nodes come from. Absolute names are the container's by then, so no
+///   link in the image can lead one of these mounts to a place of the host's;
+/// - the bounding set before `user` (it takes CAP_SETPCAP), `user` before the
+///   rest of the capabilities (it takes CAP_SETUID), and with them go the means
+///   to do anything above.
+#[rustfmt::skip]
+pub const PID_1: &[Step] = &[
+    row(Process,      "end when its parent ends", process::end_with_parent),
+    row(Cpu,          "join the CPU cgroup", cpu::join),
+    row(Memory,       "join the memory cgroup", memory::join),
+    row(Mount,        "leave the host's mount table", mount::unshare),
+    row(Overlay,      "lay the writable layer over the image", overlay::mount),
+    row(PivotRoot,    "make the copy of the image a mount", pivot_root::bind).unless(Overlay),
+    row(Uts,          "take a hostname of its own", uts::unshare),
+    row(Net,          "leave the host's network", net::unshare),
+    row(Ipc,          "leave the host's IPC and cgroup namespaces", ipc::unshare),
+    row(PivotRoot,    "swap the root directory", pivot_root::swap),
+    row(Chroot,       "change the root directory", chroot::change).unless(PivotRoot),
+    row(Mount,        "mount /proc", mount::proc),
+    row(Mount,        "mount /sys", mount::sys),
+    row(Mount,        "mount /dev and fill it", mount::dev),
+    row(Process,      "take a session and a terminal", process::take_session),
+    // 15 volumes and 16 devices have their place here.
+    row(PivotRoot,    "let go of the old root", pivot_root::let_go),
+    row(Chroot,       "go inside the new root", chroot::enter).unless(PivotRoot),
+    row(Capabilities, "bound what can ever be gained", capabilities::bound),
+    row(User,         "become the user", user::become_user),
+    row(Capabilities, "drop what root can do", capabilities::drop),
+    // 12 seccomp has its place here: it may forbid any of the calls above.
+    row(Process,      "become the command", process::execute),
+];
+
+/// What the host takes away when all of it has ended, in the opposite order.
+#[rustfmt::skip]
+pub const AFTERWARDS: &[Step] = &[
+    row(Memory,  "remove the memory cgroup", memory::remove),
+    row(Cpu,     "remove the CPU cgroup", cpu::remove),
+    row(Overlay, "remove what the container wrote", overlay::remove_upper),
+    row(Chroot,  "remove the copy of the image", chroot::remove).unless(Overlay),
+];
+
+/// Runs the container to its end and returns the exit code of its command.
+pub fn run(config: &Config) -> Result<u8> {
+    supervise::hold_signals()?;
+    let outcome = apply(HOST, config).and_then(|()| {
+        let child = sys::fork("child", || become_child(config))?;
+        supervise::wait(child, Relay::start(config)?)
+    });
+    if outcome.as_ref().is_ok_and(|code| *code == 137) && memory::ran_out(config) {
+        narrate::out_of_memory(config.limits.memory);
+    }
+    // Whatever went wrong, nothing may stay behind.
+    narrate::pause_no_more();
+    let removed = AFTERWARDS.iter().map(|step| take(step, config)).fold(Ok(()), Result::and);
+    outcome.and_then(|code| removed.map(|()| code))
+}
+
+/// A pid namespace takes in its maker's children, not its maker: it costs a
+/// second fork. Without that layer the child becomes the command itself.
+fn become_child(config: &Config) -> Result<u8> {
+    apply(CHILD, config)?;
+    if !config.layers.contains(Pid) {
+        return become_pid_1(config);
+    }
+    let pid_1 = sys::fork("pid 1", || become_pid_1(config))?;
+    supervise::wait(pid_1, Relay::none())
+}
+
+/// Returns only from a dry run: the last row replaces this program by another.
+fn become_pid_1(config: &Config) -> Result<u8> {
+    apply(PID_1, config)?;
+    Ok(0)
+}
+
+fn apply(steps: &[Step], config: &Config) -> Result<()> {
+    steps.iter().try_for_each(|step| take(step, config))
+}
+
+fn take(step: &Step, config: &Config) -> Result<()> {
+    if !step.is_on(config.layers) {
+        return Ok(());
+    }
+    narrate::step(step);
+    step::wait()?;
+    (step.apply)(config).map_err(|error| explain(step, error))
+}
+
+/// What we wanted, the call that failed, and a line of advice where we have one.
+fn explain(step: &Step, error: Error) -> Error {
+    if error.is::<Exit>() {
+        return error;
+    }
+    match advice::about(step.layer, &error) {
+        Some(advice) => anyhow!("cannot {}: {error:#}\n        {advice}", step.does),
+        None => error.context(format!("cannot {}", step.does)),
+    }
+}

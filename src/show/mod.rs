@@ -1,0 +1,5 @@
+//! What is shown to people.
+
+pub mod columns;
+pub mod facts;
+pub mod portrait;

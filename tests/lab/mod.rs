@@ -1,0 +1,126 @@
+//! What the black-box tests share: the binary, a store, skips that are loud, and
+//! a ledger of the host that must balance.
+#![allow(dead_code)]
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    fs,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+};
+
+/// The binary under test.
+pub const RUBBER: &str = env!("CARGO_BIN_EXE_rubber");
+
+/// A directory for this user's tests that stays from run to run (images are made once).
+pub fn scratch() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let uid = nix::unistd::geteuid();
+        let base = match std::env::var_os("RUBBER_TEST_DIR") {
+            Some(dir) => PathBuf::from(dir),
+            None => PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
+        };
+        let dir = base.join(format!("uid-{uid}"));
+        let private = |dir: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        if private(&dir).is_ok() && fs::metadata(&dir).is_ok_and(|about| about.uid() == uid.as_raw()) {
+            return dir;
+        }
+        let dir = std::env::temp_dir().join(format!("rubber-tests-{uid}"));
+        private(&dir).expect("a directory for tests");
+        dir
+    })
+}
+
+pub fn store() -> PathBuf {
+    scratch().join("store")
+}
+
+/// `rubber` with the tests' store, no terminal on stdin, and `words` behind it.
+pub fn rubber<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(words: I) -> Command {
+    let mut command = Command::new(RUBBER);
+    command.arg("--root").arg(store()).args(words).stdin(std::process::Stdio::null());
+    command
+}
+
+/// Runs `rubber run FLAGS busybox sh -c SCRIPT`.
+pub fn run(flags: &[&str], script: &str) -> Output {
+    let words = ["run"].iter().chain(flags).chain(&["busybox", "sh", "-c", script]).copied();
+    rubber(words).output().expect("rubber starts")
+}
+
+/// The same, and what it printed; it must have ended well.
+pub fn say(flags: &[&str], script: &str) -> String {
+    let output = run(flags, script);
+    assert!(output.status.success(), "{flags:?} {script:?}: {output:?}");
+    text(&output.stdout).trim().to_owned()
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The exit code as a shell has it.
+pub fn code(output: &Output) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0))
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+pub fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Says so on the real stderr (the harness hides a passing test's own), and is
+/// an error where every skip must be declared: `RUBBER_TEST_STRICT=1` and not in
+/// tests/skips.txt.
+pub fn skip(test: &str, why: &str) {
+    let line = format!("skipped: {test}: {why}\n");
+    let _ = fs::OpenOptions::new().append(true).open("/dev/stderr").map(|mut err| err.write_all(line.as_bytes()));
+    let declared = include_str!("../skips.txt").lines().any(|line| line.split(':').next() == Some(test));
+    let strict = std::env::var_os("RUBBER_TEST_STRICT").is_some_and(|value| value == "1");
+    assert!(!strict || declared, "{test} was skipped ({why}) and is not in tests/skips.txt");
+}
+
+/// What there is on the host that a container could leave behind.
+#[derive(Debug, PartialEq)]
+pub struct Ledger {
+    pub mounts: BTreeSet<String>,
+    pub cgroups: BTreeSet<PathBuf>,
+    pub links: BTreeSet<String>,
+    pub processes: BTreeSet<String>,
+    pub hostname: String,
+    pub containers: BTreeSet<PathBuf>,
+}
+
+/// Takes stock. Other containers of the same user must not run meanwhile: keep
+/// such a test alone in its file.
+pub fn ledger() -> Ledger {
+    let names = |dir: &Path| -> BTreeSet<PathBuf> {
+        fs::read_dir(dir).map(|dir| dir.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+    };
+    let is_ours = |dir: &PathBuf| dir.file_name().is_some_and(|name| text(name.as_encoded_bytes()).starts_with("rubber-"));
+    let trees = names(Path::new("/sys/fs/cgroup"));
+    let processes = names(Path::new("/proc"))
+        .into_iter()
+        .filter_map(|dir| Some((dir.clone(), fs::read_to_string(dir.join("comm")).ok()?)))
+        .filter(|(_, comm)| comm.starts_with("rubber"))
+        .map(|(dir, comm)| format!("{} {}", dir.display(), comm.trim()))
+        .collect();
+    Ledger {
+        mounts: fs::read_to_string("/proc/self/mountinfo").unwrap().lines().map(str::to_owned).collect(),
+        cgroups: trees.iter().flat_map(|tree| names(tree)).chain(trees.clone()).filter(is_ours).collect(),
+        links: names(Path::new("/sys/class/net")).iter().map(|path| path.display().to_string()).collect(),
+        processes,
+        hostname: fs::read_to_string("/proc/sys/kernel/hostname").unwrap(),
+        containers: names(&store().join("containers")),
+    }
+}
