@@ -2,6 +2,8 @@
 
 mod archives;
 mod hostile;
+#[path = "../lab/mod.rs"]
+mod lab;
 mod place;
 mod recipes;
 mod store;

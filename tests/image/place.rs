@@ -1,5 +1,6 @@
 //! A place for one test: a temporary directory with a store in it, and the binary.
 
+use super::lab::skip;
 use nix::unistd::geteuid;
 use std::{
     fs,
@@ -80,11 +81,11 @@ impl Place {
 
     /// Runs a shell script in a mount namespace of its own, where `$RUBBER` and `$STORE` are set.
     /// `None` when that takes privileges we lack.
-    pub fn in_mount_namespace(&self, script: &str) -> Option<Ended> {
+    pub fn in_mount_namespace(&self, test: &str, script: &str) -> Option<Ended> {
         let possible =
             Command::new("unshare").args(["-m", "true"]).output().is_ok_and(|o| o.status.success());
         if !possible {
-            eprintln!("skipped: unshare -m is not permitted here (it takes root)");
+            skip(test, "unshare -m takes root");
             return None;
         }
         let mut command = Command::new("unshare");

@@ -1,6 +1,9 @@
 //! Images that are made on this machine.
 
-use super::place::{Place, entries};
+use super::{
+    lab::skip,
+    place::{Place, entries},
+};
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
@@ -9,19 +12,19 @@ use std::{
 };
 
 /// The busybox image needs a static busybox, which a laptop may not have.
-fn busybox_is_here() -> bool {
+fn busybox_is_here(test: &str) -> bool {
     let here =
         Command::new("sh").args(["-c", "command -v busybox tar && ! ldd $(command -v busybox)"]).output();
     let here = here.is_ok_and(|output| output.status.success());
     if !here {
-        eprintln!("skipped: no static busybox in PATH (apt-get install busybox-static)");
+        skip(test, "no static busybox in PATH (apt-get install busybox-static)");
     }
     here
 }
 
 #[test]
 fn busybox_and_workshop_are_made_once_and_then_found() {
-    if !busybox_is_here() {
+    if !busybox_is_here("busybox_and_workshop_are_made_once_and_then_found") {
         return;
     }
     let place = Place::of_ordinary_user();
@@ -46,7 +49,7 @@ fn busybox_and_workshop_are_made_once_and_then_found() {
 
 #[test]
 fn twenty_at_once_unpack_it_once() {
-    if !busybox_is_here() {
+    if !busybox_is_here("twenty_at_once_unpack_it_once") {
         return;
     }
     let place = Place::new();
@@ -65,7 +68,7 @@ fn twenty_at_once_unpack_it_once() {
 
 #[test]
 fn killed_at_any_moment_it_leaves_all_or_nothing() {
-    if !busybox_is_here() {
+    if !busybox_is_here("killed_at_any_moment_it_leaves_all_or_nothing") {
         return;
     }
     let place = Place::new();

@@ -1,6 +1,7 @@
 //! The store: what it refuses, what it survives, what it shares.
 
 use super::{
+    lab::skip,
     place::{Place, entries},
     tars::Tar,
 };
@@ -113,7 +114,7 @@ fn a_store_that_cannot_be_one_is_refused() {
     fs::create_dir(place.store()).unwrap();
     match geteuid().is_root() {
         true => place.rubber(&["images"]).refused("belongs to user 0: name one of your own"),
-        false => eprintln!("skipped: only root can make a directory for somebody else"),
+        false => skip("a_store_that_cannot_be_one_is_refused", "only root can make another's directory"),
     }
 }
 
@@ -135,7 +136,9 @@ fn a_full_store_says_so_and_keeps_nothing() {
     let script = r#"mount -t tmpfs -o size=1m,mode=700 tmpfs "$STORE"
         "$RUBBER" --root "$STORE" import big.tar it || echo "code $?"
         ls "$STORE/images" "$STORE/layers" "$STORE/tmp" | grep -v : || true"#;
-    let Some(ended) = place.in_mount_namespace(script) else { return };
+    let Some(ended) = place.in_mount_namespace("a_full_store_says_so_and_keeps_nothing", script) else {
+        return;
+    };
     assert!(ended.err.contains("is full: make room there"), "{}", ended.err);
     assert_eq!((ended.err.lines().count(), ended.out.trim()), (1, "code 125"));
 }
@@ -148,7 +151,11 @@ fn a_read_only_store_can_be_read_and_says_why_it_takes_nothing() {
     let script = r#"mount --bind "$STORE" "$STORE"; mount -o remount,ro,bind "$STORE"
         "$RUBBER" --root "$STORE" images
         "$RUBBER" --root "$STORE" import b.tar it2 || echo "code $?""#;
-    let Some(ended) = place.in_mount_namespace(script) else { return };
+    let Some(ended) =
+        place.in_mount_namespace("a_read_only_store_can_be_read_and_says_why_it_takes_nothing", script)
+    else {
+        return;
+    };
     assert!(ended.err.contains("on a read-only filesystem: name another"), "{}", ended.err);
     assert!(ended.out.contains("\nit ") && ended.out.ends_with("code 125\n"), "{}", ended.out);
 }
@@ -163,7 +170,7 @@ fn clearing_up_does_not_cross_a_mount() {
     // A bind mount of the same filesystem: the device number does not tell it from a plain directory.
     let script = r#"mkdir -p "$STORE/tmp/new-x/mnt"; mount --bind precious "$STORE/tmp/new-x/mnt"
         "$RUBBER" --root "$STORE" import b.tar it2 || echo "code $?""#;
-    let Some(ended) = place.in_mount_namespace(script) else { return };
+    let Some(ended) = place.in_mount_namespace("clearing_up_does_not_cross_a_mount", script) else { return };
     assert!(ended.err.contains("is a mount point: unmount it first"), "{}", ended.err);
     assert_eq!(ended.out, "code 125\n");
     assert_eq!(fs::read_to_string(place.path("precious/file")).unwrap(), "alive");
