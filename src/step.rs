@@ -69,7 +69,8 @@ fn shell() -> Result<()> {
     }
     let shell = sys::fork("shell", || {
         sys::reset_signals()?;
-        let env = [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", c"PS1=(stage) \\w # "];
+        let env =
+            [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", c"PS1=(stage) \\w # "];
         let env = env.map(|text| text.to_owned());
         sys::execve(&c"/bin/sh".to_owned(), &[c"sh".to_owned(), c"-i".to_owned()], &env)?;
         Ok(0)

@@ -20,7 +20,8 @@ enum Format {
 impl Layers {
     pub fn main(self) -> Result<()> {
         let tables = [("host", HOST), ("pid 1", PID_1), ("host", AFTERWARDS)];
-        let rows = tables.iter().flat_map(|(who, steps)| steps.iter().map(move |step| (*who, step))).enumerate();
+        let rows =
+            tables.iter().flat_map(|(who, steps)| steps.iter().map(move |step| (*who, step))).enumerate();
         let mut text = String::new();
         match self.format {
             Format::Json => {

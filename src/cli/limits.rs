@@ -102,9 +102,11 @@ fn shares(text: &str) -> Result<u64> {
 
 /// The kernel gives out a CPU in slices, and takes no quota below a millisecond.
 fn quota(text: &str) -> Result<u64> {
-    let cpus: f64 = text.parse().ok().filter(|cpus: &f64| cpus.is_finite() && !text.contains(['e', 'E'])).with_context(
-        || format!("--cpus {text:?} is not a number such as 0.5"),
-    )?;
+    let cpus: f64 = text
+        .parse()
+        .ok()
+        .filter(|cpus: &f64| cpus.is_finite() && !text.contains(['e', 'E']))
+        .with_context(|| format!("--cpus {text:?} is not a number such as 0.5"))?;
     if !(0.01..=1e6).contains(&cpus) {
         bail!("--cpus {text:?} is out of range: from 0.01 up");
     }
@@ -114,7 +116,8 @@ fn quota(text: &str) -> Result<u64> {
 fn cpuset(text: &str) -> Result<String> {
     let is_range = |range: &str| {
         let ends: Vec<_> = range.split('-').map(str::parse::<u32>).collect();
-        matches!(ends.as_slice(), [Ok(_)]) || matches!(ends.as_slice(), [Ok(first), Ok(last)] if first <= last)
+        matches!(ends.as_slice(), [Ok(_)])
+            || matches!(ends.as_slice(), [Ok(first), Ok(last)] if first <= last)
     };
     if !text.split(',').all(is_range) {
         bail!("--cpuset-cpus {text:?} is not a list of CPUs such as 0-2,5");

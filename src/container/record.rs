@@ -41,7 +41,8 @@ pub fn claim(config: &Config, store: &Store) -> Result<Claim> {
     }
     let file = config.dir.with_extension("json");
     let mut open = OpenOptions::new();
-    let mut handle = open.write(true).create_new(true).mode(0o600).open(&file).with_context(|| display(&file))?;
+    let mut handle =
+        open.write(true).create_new(true).mode(0o600).open(&file).with_context(|| display(&file))?;
     let cgroups = config.cgroup.groups.iter().map(|group| group.dir.clone()).collect();
     let record = Record { version: 1, id: config.id.clone(), cgroups };
     handle.write_all(&serde_json::to_vec(&record)?).with_context(|| display(&file))?;

@@ -126,7 +126,9 @@ pub fn limit(config: &Config, layer: Layer, settings: &[Setting]) -> Result<()> 
         sys::mkdir(&group.dir, 0o755)?;
     }
     for setting in settings {
-        let Some(group) = place.of(setting.controller) else { bail!(lacking(place.version, setting.controller)) };
+        let Some(group) = place.of(setting.controller) else {
+            bail!(lacking(place.version, setting.controller))
+        };
         if place.version == Version::V2 {
             enable(&group.dir, setting.controller)?;
         }

@@ -83,7 +83,8 @@ pub fn has(program: &str) -> bool {
 /// tests/skips.txt.
 pub fn skip(test: &str, why: &str) {
     let line = format!("skipped: {test}: {why}\n");
-    let _ = fs::OpenOptions::new().append(true).open("/dev/stderr").map(|mut err| err.write_all(line.as_bytes()));
+    let _ =
+        fs::OpenOptions::new().append(true).open("/dev/stderr").map(|mut err| err.write_all(line.as_bytes()));
     let declared = include_str!("../skips.txt").lines().any(|line| line.split(':').next() == Some(test));
     let strict = std::env::var_os("RUBBER_TEST_STRICT").is_some_and(|value| value == "1");
     assert!(!strict || declared, "{test} was skipped ({why}) and is not in tests/skips.txt");
@@ -106,7 +107,9 @@ pub fn ledger() -> Ledger {
     let names = |dir: &Path| -> BTreeSet<PathBuf> {
         fs::read_dir(dir).map(|dir| dir.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
     };
-    let is_ours = |dir: &PathBuf| dir.file_name().is_some_and(|name| text(name.as_encoded_bytes()).starts_with("rubber-"));
+    let is_ours = |dir: &PathBuf| {
+        dir.file_name().is_some_and(|name| text(name.as_encoded_bytes()).starts_with("rubber-"))
+    };
     let trees = names(Path::new("/sys/fs/cgroup"));
     let processes = names(Path::new("/proc"))
         .into_iter()
