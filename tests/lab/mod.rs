@@ -49,8 +49,7 @@ pub fn rubber<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(words: I) -> Command {
 
 /// Runs `rubber run FLAGS busybox sh -c SCRIPT`.
 pub fn run(flags: &[&str], script: &str) -> Output {
-    let words = ["run"].iter().chain(flags).chain(&["busybox", "sh", "-c", script]).copied();
-    rubber(words).output().expect("rubber starts")
+    rubber([&["run"], flags, &["busybox", "sh", "-c", script]].concat()).output().expect("rubber starts")
 }
 
 /// The same, and what it printed; it must have ended well.
