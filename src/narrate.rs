@@ -64,7 +64,8 @@ pub fn pause_no_more() {
 
 /// Says why a container ended with 137, which the number alone does not.
 pub fn out_of_memory(limit: Option<u64>) {
-    let limit = limit.map_or(String::new(), |bytes| format!(" (limit {})", crate::show::columns::bytes(bytes)));
+    let limit =
+        limit.map_or(String::new(), |bytes| format!(" (limit {})", crate::show::columns::bytes(bytes)));
     let _ = stderr().write_all(format!("rubber: killed by the kernel: out of memory{limit}\n").as_bytes());
 }
 

@@ -8,9 +8,9 @@ use anyhow::{Context, Error, Result, bail};
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AT_FDCWD, AtFlags, OFlag, openat},
+    fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2},
     sys::{
-        stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat},
+        stat::{FchmodatFlags, Mode, fchmodat, fstatat},
         wait::WaitPidFlag,
     },
     unistd::{UnlinkatFlags, geteuid, unlinkat},
@@ -56,24 +56,20 @@ fn remove_as_root_of_ours(path: &Path) -> Result<()> {
 fn remove(path: &Path) -> Result<()> {
     // Most are empty: nobody wrote anything.
     match unlinkat(AT_FDCWD, path, UnlinkatFlags::RemoveDir) {
-        Err(Errno::ENOTEMPTY | Errno::EEXIST) => {}
+        // EBUSY: it is a mount point, which `open` says in words.
+        Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY) => {}
         Err(Errno::ENOENT) => return Ok(()),
         removed => return Ok(removed?),
     }
-    let name = CString::new(path.as_os_str().as_bytes())?;
-    let mut directory = match open(AT_FDCWD, &name) {
-        Err(Errno::ENOENT) => return Ok(()),
-        opened => opened?,
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        bail!("it is a root directory")
     };
-    let device = fstat(&directory)?.st_dev;
+    let parent = nix::fcntl::open(parent, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut directory = open(&parent, &CString::new(name.as_bytes())?)?;
     let mut names: Vec<CString> = Vec::new();
     loop {
         if let Some(name) = remove_files(&directory)? {
-            let child = open(&directory, &name)?;
-            if fstat(&child)?.st_dev != device {
-                bail!("something is mounted on {name:?} in it");
-            }
-            directory = child;
+            directory = open(&directory, &name)?;
             names.push(name);
         } else if let Some(name) = names.pop() {
             directory = open(&directory, c"..")?;
@@ -105,15 +101,20 @@ fn is_directory(parent: &OwnedFd, name: &CStr) -> Result<bool> {
     Ok(about.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR)
 }
 
-/// A directory its owner may not read (overlay makes one) is made readable.
-fn open(parent: impl std::os::fd::AsFd, name: &CStr) -> nix::Result<OwnedFd> {
+/// Opens a directory, but not across a mount: bind mounts of the same disk too,
+/// which its device number does not tell from it. A directory its owner may not
+/// read (overlay makes one) is made readable.
+fn open(parent: impl std::os::fd::AsFd, name: &CStr) -> Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match openat(&parent, name, flags, Mode::empty()) {
-        Err(Errno::EACCES) => {
-            fchmodat(&parent, name, Mode::S_IRWXU, FchmodatFlags::NoFollowSymlink)
-                .or_else(|_| fchmodat(&parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink))?;
-            openat(&parent, name, flags, Mode::empty())
-        }
-        opened => opened,
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_XDEV);
+    let mut opened = openat2(&parent, name, how);
+    if matches!(opened, Err(Errno::EACCES)) {
+        fchmodat(&parent, name, Mode::S_IRWXU, FchmodatFlags::NoFollowSymlink)
+            .or_else(|_| fchmodat(&parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink))?;
+        opened = openat2(&parent, name, how);
+    }
+    match opened {
+        Err(Errno::EXDEV) => bail!("something is mounted on {name:?} in it: unmount that first"),
+        opened => opened.with_context(|| format!("{name:?}")),
     }
 }
