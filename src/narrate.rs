@@ -66,7 +66,12 @@ pub fn pause_no_more() {
 pub fn out_of_memory(limit: Option<u64>) {
     let limit =
         limit.map_or(String::new(), |bytes| format!(" (limit {})", crate::show::columns::bytes(bytes)));
-    let _ = stderr().write_all(format!("rubber: killed by the kernel: out of memory{limit}\n").as_bytes());
+    warn(format_args!("killed by the kernel: out of memory{limit}"));
+}
+
+/// Says something to whoever called us, asked or not. (`eprintln!` takes a write(2) for each of its parts.)
+pub fn warn(text: Arguments) {
+    let _ = stderr().write_all(format!("rubber: {text}\n").as_bytes());
 }
 
 /// Asks without ending the line.

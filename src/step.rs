@@ -72,7 +72,10 @@ fn shell() -> Result<()> {
         let env =
             [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", c"PS1=(stage) \\w # "];
         let env = env.map(|text| text.to_owned());
-        sys::execve(&c"/bin/sh".to_owned(), &[c"sh".to_owned(), c"-i".to_owned()], &env)?;
+        // Without job control (+m): a shell in a pid namespace cannot give the terminal back to
+        // a process group outside of it, and whoever reads next would be stopped.
+        let args = [c"sh", c"-i", c"+m"].map(|text| text.to_owned());
+        sys::execve(&c"/bin/sh".to_owned(), &args, &env)?;
         Ok(0)
     })?;
     while sys::wait4(WaitPidFlag::empty())?.is_some_and(|(ended, _)| ended != shell) {}

@@ -3,6 +3,7 @@
 use crate::{
     config::{CPU_PERIOD, Limits},
     layers::{Layer, Layers},
+    narrate,
 };
 use anyhow::{Context, Result, bail};
 
@@ -140,7 +141,10 @@ impl Limits {
         let cpu = self.cpu_shares.is_some() || self.cpu_quota.is_some() || self.cpuset.is_some();
         for (asked, layer) in [(memory, Layer::Memory), (cpu, Layer::Cpu)] {
             if asked && !layers.contains(layer) {
-                eprintln!("rubber: the {0} layer is off, so the {0} limits do nothing here", layer.name());
+                narrate::warn(format_args!(
+                    "the {0} layer is off, so the {0} limits do nothing here",
+                    layer.name()
+                ));
             }
         }
     }

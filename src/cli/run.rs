@@ -196,7 +196,8 @@ impl Run {
             dir: store.map(|store| store.containers().join(&id)).unwrap_or_default(),
             upper_in_memory: store.is_some_and(|store| is_overlay(store.root())),
             workdir,
-            interactive: self.interactive,
+            // The steps after the terminal was taken are asked for on that terminal.
+            interactive: self.interactive || self.step,
             terminal: self.tty.then(UnixStream::pair).transpose()?,
             init: self.init,
             hostname,

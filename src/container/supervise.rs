@@ -87,8 +87,10 @@ fn pass_on(child: Pid, signal: i32, deaf: &mut Option<i32>) -> Result<()> {
         return send(child, libc::SIGKILL);
     }
     let name = Signal::try_from(signal)?;
-    eprintln!("rubber: the command is a pid 1 without a handler for {name}, so the kernel drops it");
-    eprintln!("        once more ends it with SIGKILL (and --init gives it a pid 1 that passes signals on)");
+    narrate::warn(format_args!(
+        "the command is a pid 1 without a handler for {name}, so the kernel drops it\n        \
+         once more ends it with SIGKILL (and --init gives it a pid 1 that passes signals on)"
+    ));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use nix::{
     sched::CloneFlags,
     sys::wait::WaitPidFlag,
-    unistd::{Gid, Pid, Uid, User},
+    unistd::{Gid, Pid, Uid},
 };
 use std::{
     io::{Read, Write},
@@ -49,11 +49,16 @@ impl Ids {
 /// The caller's first range in the text of /etc/subuid or /etc/subgid: see subuid(5).
 fn subordinate(text: &str) -> Option<(u32, u32)> {
     let uid = nix::unistd::getuid();
-    let name = User::from_uid(uid).ok().flatten().map(|user| user.name);
+    // Not getpwuid(3): in a static program it loads libraries of whatever C library the host has, and crashes.
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let name = users
+        .find(|line| line.get(2).and_then(|id| id.parse().ok()) == Some(uid.as_raw()))
+        .map(|line| line[0]);
     text.lines().find_map(|line| {
         let mut fields = line.trim().split(':');
         let owner = fields.next()?;
-        let mine = Some(owner) == name.as_deref() || owner.parse() == Ok(uid.as_raw());
+        let mine = Some(owner) == name || owner.parse() == Ok(uid.as_raw());
         let range = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
         mine.then_some(range)
     })
