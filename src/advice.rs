@@ -8,18 +8,32 @@ pub fn about(layer: Layer, error: &Error) -> Option<String> {
     let errno = *error.chain().find_map(|cause| cause.downcast_ref::<Errno>())?;
     let advice = match (layer, errno) {
         (Userns, _) => return Some(crate::doctor::why_no_user_namespace(errno)),
-        (User, Errno::EINVAL) => "this id is not mapped into the user namespace; rubber doctor says how to get more",
-        (PivotRoot, Errno::EINVAL) => "the root is a shared mount, or not a mount of this namespace: see pivot_root(2)",
-        (PivotRoot, Errno::EBUSY) => "the new root is not a mount point, or is the old one: see pivot_root(2)",
-        (Overlay, Errno::EINVAL) => "the store's filesystem cannot hold an upper layer (an overlay or a network disk cannot): --root DIR on another",
+        (User, Errno::EINVAL) => {
+            "this id is not mapped into the user namespace; rubber doctor says how to get more"
+        }
+        (PivotRoot, Errno::EINVAL) => {
+            "the root is a shared mount, or not a mount of this namespace: see pivot_root(2)"
+        }
+        (PivotRoot, Errno::EBUSY) => {
+            "the new root is not a mount point, or is the old one: see pivot_root(2)"
+        }
+        (Overlay, Errno::EINVAL) => {
+            "the store's filesystem cannot hold an upper layer (an overlay or a network disk cannot): --root DIR on another"
+        }
         (Overlay, Errno::ENODEV) => "this kernel has no overlay: modprobe overlay, or --without overlay",
-        (Mount, Errno::EPERM) => "part of /proc or /sys is hidden by whoever started us (a container?): see rubber doctor",
+        (Mount, Errno::EPERM) => {
+            "part of /proc or /sys is hidden by whoever started us (a container?): see rubber doctor"
+        }
         (Cpu | Memory, Errno::EBUSY) => {
             "version 2 shares out controllers only from a group without processes of its own, and this one has some: \
              see rubber doctor"
         }
-        (Cpu | Memory, Errno::EINVAL | Errno::ERANGE) => "the kernel does not take this value: see cgroups(7) and rubber run --help",
-        (_, Errno::EPERM | Errno::EACCES) => "rubber doctor tells what you may do on this machine, and why not",
+        (Cpu | Memory, Errno::EINVAL | Errno::ERANGE) => {
+            "the kernel does not take this value: see cgroups(7) and rubber run --help"
+        }
+        (_, Errno::EPERM | Errno::EACCES) => {
+            "rubber doctor tells what you may do on this machine, and why not"
+        }
         (_, Errno::ENOSPC) => "the disk or a kernel limit is full: df -h, rubber clean, sysctl user",
         _ => return None,
     };

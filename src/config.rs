@@ -77,5 +77,4 @@ impl Config {
     pub fn work(&self) -> PathBuf {
         self.dir.join("work")
     }
-
 }

@@ -64,7 +64,8 @@ pub fn pause_no_more() {
 
 /// Says why a container ended with 137, which the number alone does not.
 pub fn out_of_memory(limit: Option<u64>) {
-    let limit = limit.map_or(String::new(), |bytes| format!(" (limit {})", crate::image::list::human(bytes)));
+    let limit =
+        limit.map_or(String::new(), |bytes| format!(" (limit {})", crate::show::columns::bytes(bytes)));
     warn(format_args!("killed by the kernel: out of memory{limit}"));
 }
 

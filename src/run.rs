@@ -33,33 +33,28 @@ impl Step {
     }
 }
 
-/// What the host prepares. Only directories and cgroups: the kernel takes back
-/// all the rest by itself when the last process of the container has ended.
+/// What the host prepares. Of what it makes, only directories and cgroups could stay behind: the
+/// kernel takes back all the rest by itself when the last process of the container has ended.
+/// - `userns` before all namespaces: an ordinary user may make the others only as the root of this
+///   one, and it owns those made after it;
+/// - `pid` last, because it is the next process forked that will be pid 1.
 #[rustfmt::skip]
 pub const HOST: &[Step] = &[
     row(Chroot,  "unpack a fresh copy of the image", chroot::unpack).unless(Overlay),
     row(Overlay, "make a place for what the container writes", overlay::make_upper),
     row(Cpu,     "make a cgroup that limits CPU time", cpu::limit),
     row(Memory,  "make a cgroup that limits memory and processes", memory::limit),
-];
-
-/// What the child does: the two layers that only take hold in a child of its own.
-/// - `userns` is first of all namespaces: an ordinary user may make the others
-///   only as the root of this one, and it owns those made after it;
-/// - `pid` is last, because the next process forked will be pid 1.
-#[rustfmt::skip]
-pub const CHILD: &[Step] = &[
-    row(Process, "end when rubber ends", process::end_with_parent),
     row(Userns,  "become root in a user namespace", userns::become_root),
     row(Pid,     "make the next child pid 1", pid::unshare),
 ];
 
-/// What pid 1 does to itself. A row may only move if what it depends on stays above:
+/// What the process that will be the command does to itself. (It is pid 1 where the pid layer is
+/// on, and just the child where it is not.) A row may only move if what it depends on stays above:
 /// - the cgroups first, so that all that follows is counted, and before `ipc`,
 ///   whose cgroup namespace takes the place we are in for its root;
 /// - `mount` before all that mounts: nothing of ours may reach the host's table;
-/// - `net` before /sys is mounted, which shows the network of who mounts it, and
-///   `pid` (in the child) before /proc, for the same reason;
+/// - `net` before /sys is mounted, which shows the network of who mounts it; `pid` comes before
+///   /proc, for the same reason, on the host;
 /// - /dev while the old root is still in reach: it is where an ordinary user's
 ///   device nodes come from. Absolute names are the container's by then, so no
 ///   link in the image can lead one of these mounts to a place of the host's;
@@ -68,7 +63,7 @@ pub const CHILD: &[Step] = &[
 ///   to do anything above.
 #[rustfmt::skip]
 pub const PID_1: &[Step] = &[
-    row(Process,      "end when its parent ends", process::end_with_parent),
+    row(Process,      "end when rubber ends", process::end_with_parent),
     row(Cpu,          "join the CPU cgroup", cpu::join),
     row(Memory,       "join the memory cgroup", memory::join),
     row(Mount,        "leave the host's mount table", mount::unshare),
@@ -106,7 +101,8 @@ pub const AFTERWARDS: &[Step] = &[
 pub fn run(config: &Config) -> Result<u8> {
     supervise::hold_signals()?;
     let outcome = apply(HOST, config).and_then(|()| {
-        let child = sys::fork("child", || become_child(config))?;
+        let name = if config.layers.contains(Pid) { "pid 1" } else { "child" };
+        let child = sys::fork(name, || become_container(config))?;
         supervise::wait(child, Relay::start(config)?)
     });
     if outcome.as_ref().is_ok_and(|code| *code == 137) && memory::ran_out(config) {
@@ -118,19 +114,8 @@ pub fn run(config: &Config) -> Result<u8> {
     outcome.and_then(|code| removed.map(|()| code))
 }
 
-/// A pid namespace takes in its maker's children, not its maker: it costs a
-/// second fork. Without that layer the child becomes the command itself.
-fn become_child(config: &Config) -> Result<u8> {
-    apply(CHILD, config)?;
-    if !config.layers.contains(Pid) {
-        return become_pid_1(config);
-    }
-    let pid_1 = sys::fork("pid 1", || become_pid_1(config))?;
-    supervise::wait(pid_1, Relay::none())
-}
-
 /// Returns only from a dry run: the last row replaces this program by another.
-fn become_pid_1(config: &Config) -> Result<u8> {
+fn become_container(config: &Config) -> Result<u8> {
     apply(PID_1, config)?;
     Ok(0)
 }

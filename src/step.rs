@@ -69,7 +69,8 @@ fn shell() -> Result<()> {
     }
     let shell = sys::fork("shell", || {
         sys::reset_signals()?;
-        let env = [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", c"PS1=(stage) \\w # "];
+        let env =
+            [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", c"PS1=(stage) \\w # "];
         let env = env.map(|text| text.to_owned());
         // Without job control (+m): a shell in a pid namespace cannot give the terminal back to
         // a process group outside of it, and whoever reads next would be stopped.

@@ -169,7 +169,8 @@ pub fn wait4(flags: WaitPidFlag) -> Result<Option<(Pid, u8)>> {
     }
     let mut status = 0;
     // SAFETY: `status` is ours, and no rusage is asked for.
-    let ended = Errno::result(unsafe { libc::waitpid(-1, &mut status, flags.bits()) }).context("wait4(-1)")?;
+    let ended =
+        Errno::result(unsafe { libc::waitpid(-1, &mut status, flags.bits()) }).context("wait4(-1)")?;
     if ended == 0 {
         return Ok(None);
     }
@@ -238,10 +239,8 @@ pub fn close_range(first: u32) -> Result<()> {
 
 pub fn umask(mode: u32) -> Result<()> {
     let mode = Mode::from_bits_truncate(mode);
-    call(format_args!("umask(0{:o})", mode.bits()), || {
-        Ok(nix::sys::stat::umask(mode).bits() as i32)
-    })
-    .map(drop)
+    call(format_args!("umask(0{:o})", mode.bits()), || Ok(nix::sys::stat::umask(mode).bits() as i32))
+        .map(drop)
 }
 
 /// Every signal back to what it does by default, and none held back.

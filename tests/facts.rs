@@ -1,5 +1,7 @@
 //! `rubber facts` against /proc, read here by other means.
 
+mod lab;
+
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -30,7 +32,7 @@ fn inside(unshare: &[&str], script: &str) -> Option<Output> {
     match run("true") {
         Ok(tried) if tried.status.success() => Some(run(&script.replace("RUBBER", RUBBER)).unwrap()),
         tried => {
-            eprintln!("skipped: unshare {unshare:?} is not possible here: {tried:?}");
+            lab::skip_this(&format!("unshare {unshare:?} is not possible here: {tried:?}"));
             None
         }
     }
@@ -249,7 +251,7 @@ fn facts_of_a_kernel_thread() {
         let facts = facts(&["2"]);
         assert_eq!((&facts["exe"], &facts["command"]), (&Value::Null, &json!([])));
     } else {
-        eprintln!("skipped: no kernel thread is visible here");
+        lab::skip_this("no kernel thread is visible here");
     }
 }
 
@@ -327,7 +329,7 @@ fn facts_of_a_limited_cgroup() {
     made.iter().for_each(|dir| fs::remove_dir(dir).unwrap());
 
     if !memory && !pids {
-        eprintln!("skipped: no cgroup can be made and limited here");
+        lab::skip_this("no cgroup can be made and limited here");
     }
     assert_eq!(memory.then_some(67108864), facts["limits"]["memory"].as_u64().filter(|_| memory));
     assert_eq!(pids.then_some(123), facts["limits"]["pids"].as_u64().filter(|_| pids));
@@ -336,7 +338,7 @@ fn facts_of_a_limited_cgroup() {
 #[test]
 fn facts_an_ordinary_user_may_not_read_are_null_with_a_reason() {
     if !is_root() {
-        eprintln!("skipped: needs root, to become another user than the process looked at");
+        lab::skip_this("needs root, to become another user than the process looked at");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -16,12 +16,17 @@ pub struct Clean {}
 
 impl Clean {
     pub fn main(self, store: &Store) -> Result<()> {
-        for id in record::sweep(store)? {
-            writeln!(stdout(), "removed container {id}")?;
+        let mut failed = Ok(());
+        for swept in record::sweep(store)? {
+            match swept {
+                Ok(id) => writeln!(stdout(), "removed container {id}")?,
+                // The others can go all the same.
+                Err(error) => failed = failed.and(Err(error)),
+            }
         }
         for path in image::sweep(store)? {
             writeln!(stdout(), "removed {}", path.display())?;
         }
-        Ok(())
+        failed
     }
 }

@@ -1,6 +1,6 @@
 //! `rubber layers`: the step tables of `run`, printed.
 
-use crate::run::{AFTERWARDS, CHILD, HOST, PID_1, Step};
+use crate::run::{AFTERWARDS, HOST, PID_1, Step};
 use anyhow::Result;
 use std::io::{Write, stdout};
 
@@ -19,8 +19,9 @@ enum Format {
 
 impl Layers {
     pub fn main(self) -> Result<()> {
-        let tables = [("host", HOST), ("child", CHILD), ("pid 1", PID_1), ("host", AFTERWARDS)];
-        let rows = tables.iter().flat_map(|(who, steps)| steps.iter().map(move |step| (*who, step))).enumerate();
+        let tables = [("host", HOST), ("pid 1", PID_1), ("host", AFTERWARDS)];
+        let rows =
+            tables.iter().flat_map(|(who, steps)| steps.iter().map(move |step| (*who, step))).enumerate();
         let mut text = String::new();
         match self.format {
             Format::Json => {

@@ -103,9 +103,11 @@ fn shares(text: &str) -> Result<u64> {
 
 /// The kernel gives out a CPU in slices, and takes no quota below a millisecond.
 fn quota(text: &str) -> Result<u64> {
-    let cpus: f64 = text.parse().ok().filter(|cpus: &f64| cpus.is_finite() && !text.contains(['e', 'E'])).with_context(
-        || format!("--cpus {text:?} is not a number such as 0.5"),
-    )?;
+    let cpus: f64 = text
+        .parse()
+        .ok()
+        .filter(|cpus: &f64| cpus.is_finite() && !text.contains(['e', 'E']))
+        .with_context(|| format!("--cpus {text:?} is not a number such as 0.5"))?;
     if !(0.01..=1e6).contains(&cpus) {
         bail!("--cpus {text:?} is out of range: from 0.01 up");
     }
@@ -115,7 +117,8 @@ fn quota(text: &str) -> Result<u64> {
 fn cpuset(text: &str) -> Result<String> {
     let is_range = |range: &str| {
         let ends: Vec<_> = range.split('-').map(str::parse::<u32>).collect();
-        matches!(ends.as_slice(), [Ok(_)]) || matches!(ends.as_slice(), [Ok(first), Ok(last)] if first <= last)
+        matches!(ends.as_slice(), [Ok(_)])
+            || matches!(ends.as_slice(), [Ok(first), Ok(last)] if first <= last)
     };
     if !text.split(',').all(is_range) {
         bail!("--cpuset-cpus {text:?} is not a list of CPUs such as 0-2,5");
@@ -138,7 +141,10 @@ impl Limits {
         let cpu = self.cpu_shares.is_some() || self.cpu_quota.is_some() || self.cpuset.is_some();
         for (asked, layer) in [(memory, Layer::Memory), (cpu, Layer::Cpu)] {
             if asked && !layers.contains(layer) {
-                narrate::warn(format_args!("the {0} layer is off, so the {0} limits do nothing here", layer.name()));
+                narrate::warn(format_args!(
+                    "the {0} layer is off, so the {0} limits do nothing here",
+                    layer.name()
+                ));
             }
         }
     }

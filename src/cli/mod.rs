@@ -28,7 +28,9 @@ struct Cli {
     command: Command,
 }
 
+// Only the flags of the command that was typed are looked at: `run` is in a hurry.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Command {
     Run(Box<run::Run>),
     Images(images::Images),

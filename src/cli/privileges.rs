@@ -6,7 +6,12 @@ use caps::{CapSet, Capability};
 
 /// The default fourteen, less what is dropped, and what is added (ALL is all there are). As in
 /// docker: `--cap-drop ALL --cap-add X` leaves X alone.
-pub fn capabilities(add: &[String], drop: &[String], privileged: bool, layers: Layers) -> Result<Vec<Capability>> {
+pub fn capabilities(
+    add: &[String],
+    drop: &[String],
+    privileged: bool,
+    layers: Layers,
+) -> Result<Vec<Capability>> {
     let all = || caps::all().into_iter().collect::<Vec<_>>();
     let (add, drop) = (parse(add)?, parse(drop)?);
     let ours = match layers.contains(Layer::Userns) {
@@ -46,7 +51,9 @@ fn parse(names: &[String]) -> Result<Named> {
         let full = caps::to_canonical(name);
         match full.parse() {
             Ok(capability) => Ok(capability),
-            Err(_) => bail!("no capability {name:?}: they are listed in capabilities(7), and ALL is all of them"),
+            Err(_) => {
+                bail!("no capability {name:?}: they are listed in capabilities(7), and ALL is all of them")
+            }
         }
     };
     Ok(Named::These(names.iter().map(capability).collect::<Result<_>>()?))

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 use std::{
     ffi::{OsStr, OsString},
-    io::{Seek, Write},
+    io::{IsTerminal, Seek, Write, stdout},
     os::unix::{ffi::OsStrExt, net::UnixStream},
     path::{Path, PathBuf},
 };
@@ -110,7 +110,8 @@ impl Run {
         narrate::start(self.narrator());
         let (name, words) = self.image_and_command();
         // The first stage has no image, and leaves nothing that must be written down.
-        let needs_store = layers.any(&[Layer::Chroot, Layer::PivotRoot, Layer::Overlay, Layer::Cpu, Layer::Memory]);
+        let needs_store =
+            layers.any(&[Layer::Chroot, Layer::PivotRoot, Layer::Overlay, Layer::Cpu, Layer::Memory]);
         let store = needs_store.then(|| Store::open(root)).transpose()?;
         let image = match &store {
             Some(store) if has_image(layers) && self.rootfs.is_none() => {
@@ -161,7 +162,9 @@ impl Run {
         let (name, words) = match self.words.split_first() {
             _ if self.rootfs.is_some() => (OsStr::new(""), &self.words[..]),
             None => (OsStr::new(image::builtin::NAME), &[][..]),
-            Some((first, _)) if first.as_bytes().starts_with(b"/") => (OsStr::new("busybox"), &self.words[..]),
+            Some((first, _)) if first.as_bytes().starts_with(b"/") => {
+                (OsStr::new("busybox"), &self.words[..])
+            }
             Some((image, words)) => (image.as_os_str(), words),
         };
         // As in `rubber run ubuntu -- /bin/ls`.
@@ -198,7 +201,11 @@ impl Run {
             terminal: self.tty.then(UnixStream::pair).transpose()?,
             init: self.init,
             hostname,
-            user: self.user.clone().or(defaults.user().clone().filter(|user| !user.is_empty())).unwrap_or("0".into()),
+            user: self
+                .user
+                .clone()
+                .or(defaults.user().clone().filter(|user| !user.is_empty()))
+                .unwrap_or("0".into()),
             ids: if layers.contains(Layer::Userns) { Ids::of_caller() } else { Ids::Hosts },
             capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
             privileged: self.privileged,
@@ -225,7 +232,8 @@ impl Run {
 
     /// As docker: words replace the image's command and are arguments of its entrypoint.
     fn command(&self, words: &[OsString], defaults: &oci_spec::image::Config) -> Result<Vec<OsString>> {
-        let strings = |list: &Option<Vec<String>>| list.iter().flatten().map(OsString::from).collect::<Vec<_>>();
+        let strings =
+            |list: &Option<Vec<String>>| list.iter().flatten().map(OsString::from).collect::<Vec<_>>();
         let mut command = match &self.entrypoint {
             Some(program) => vec![program.clone()],
             None => strings(defaults.entrypoint()),
@@ -251,10 +259,14 @@ impl Run {
         let mut own = OsString::from("HOSTNAME=");
         own.push(hostname);
         set(&mut env, own);
-        if self.tty {
+        if self.tty || stdout().is_terminal() {
             let mut term = OsString::from("TERM=");
             term.push(std::env::var_os("TERM").unwrap_or("xterm".into()));
             set(&mut env, term);
+        }
+        if self.words.is_empty() && std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+            // The portrait is rubber's own output, and rubber honours it.
+            set(&mut env, "NO_COLOR=1".into());
         }
         for entry in defaults.env().iter().flatten() {
             set(&mut env, entry.into());
@@ -277,7 +289,8 @@ impl Run {
 
 /// A later setting of a name replaces the earlier one.
 fn set(env: &mut Vec<OsString>, entry: OsString) {
-    let name = |entry: &OsStr| entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default().to_vec();
+    let name =
+        |entry: &OsStr| entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default().to_vec();
     env.retain(|old| name(old) != name(&entry));
     env.push(entry);
 }

@@ -7,10 +7,11 @@
 
 use super::removal::remove_tree;
 use crate::{config::Config, image::store::Store, layers::cgroup, sys};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::{
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{ErrorKind, Read, Write},
     os::unix::fs::OpenOptionsExt,
@@ -37,17 +38,28 @@ pub struct Claim {
 pub fn claim(config: &Config, store: &Store) -> Result<Claim> {
     let _only_one = lock(store)?;
     for leftover in dead(store)? {
-        leftover.remove()?;
+        // Worth a line, but no reason for this container not to run.
+        let _ = leftover.remove().map_err(crate::report);
     }
     let file = config.dir.with_extension("json");
     let mut open = OpenOptions::new();
-    let mut handle = open.write(true).create_new(true).mode(0o600).open(&file).with_context(|| display(&file))?;
+    let handle = open.write(true).create_new(true).mode(0o600).open(&file).with_context(|| display(&file))?;
+    let lock = Flock::lock(handle, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+    match write_down(config, &lock) {
+        Ok(()) => Ok(Claim { file, dir: config.dir.clone(), _lock: lock }),
+        Err(error) => {
+            let _ = fs::remove_file(&file);
+            Err(error)
+        }
+    }
+}
+
+/// The record is whole before anything it names is made: one that is cut short names nothing.
+fn write_down(config: &Config, mut file: &File) -> Result<()> {
     let cgroups = config.cgroup.groups.iter().map(|group| group.dir.clone()).collect();
     let record = Record { version: 1, id: config.id.clone(), cgroups };
-    handle.write_all(&serde_json::to_vec(&record)?).with_context(|| display(&file))?;
-    let lock = Flock::lock(handle, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
-    sys::mkdir(&config.dir, 0o700)?;
-    Ok(Claim { file, dir: config.dir.clone(), _lock: lock })
+    file.write_all(&serde_json::to_vec(&record)?).context("cannot write the container's record")?;
+    sys::mkdir(&config.dir, 0o700)
 }
 
 impl Claim {
@@ -64,10 +76,10 @@ pub struct Leftover {
     lock: Flock<File>,
 }
 
-/// Removes all that dead containers left, and returns their ids.
-pub fn sweep(store: &Store) -> Result<Vec<String>> {
+/// Removes all that dead containers left, and returns the id of each, or why it could not be removed.
+pub fn sweep(store: &Store) -> Result<Vec<Result<String>>> {
     let _only_one = lock(store)?;
-    dead(store)?.into_iter().map(Leftover::remove).collect()
+    Ok(dead(store)?.into_iter().map(Leftover::remove).collect())
 }
 
 fn dead(store: &Store) -> Result<Vec<Leftover>> {
@@ -87,18 +99,40 @@ fn dead(store: &Store) -> Result<Vec<Leftover>> {
 
 impl Leftover {
     fn remove(mut self) -> Result<String> {
-        let about = || format!("cannot remove what a dead container left ({})", self.file.display());
+        let file = self.file.clone();
+        self.remove_what_it_names()
+            .with_context(|| format!("cannot remove what a dead container left ({})", file.display()))
+    }
+
+    fn remove_what_it_names(&mut self) -> Result<String> {
+        let id = self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut text = String::new();
-        self.lock.read_to_string(&mut text).with_context(about)?;
-        let record: Record = serde_json::from_str(&text)
-            .context("its record is damaged; remove it and the directory beside it by hand")
-            .with_context(about)?;
-        for group in record.cgroups.iter().rev() {
-            cgroup::remove_group(group).with_context(about)?;
+        self.lock.read_to_string(&mut text)?;
+        // It is empty when its maker was killed before writing it: then nothing else was made.
+        for group in self.cgroups(&id, &text)?.iter().rev() {
+            cgroup::remove_group(group)?;
         }
         remove_tree(&self.file.with_extension(""))?;
-        fs::remove_file(&self.file).with_context(about)?;
-        Ok(record.id)
+        match fs::remove_file(&self.file) {
+            // It was no leftover, but at its end: its own rubber has removed it.
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(id),
+        }
+    }
+
+    /// The groups in the record, whose processes will be killed: none but groups of this container.
+    fn cgroups(&self, id: &str, text: &str) -> Result<Vec<PathBuf>> {
+        const DAMAGED: &str = "its record is damaged; remove it and the directory beside it by hand";
+        if text.is_empty() {
+            return Ok(vec![]);
+        }
+        let record: Record = serde_json::from_str(text).context(DAMAGED)?;
+        let name = format!("rubber-{id}");
+        let is_ours = |group: &PathBuf| group.is_absolute() && group.file_name() == Some(OsStr::new(&name));
+        if record.id != id || !record.cgroups.iter().all(is_ours) {
+            bail!("{DAMAGED}: it names what is not this container's");
+        }
+        Ok(record.cgroups)
     }
 }
 

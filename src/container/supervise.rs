@@ -106,8 +106,11 @@ fn send(child: Pid, signal: i32) -> Result<()> {
 /// (and is not about to look at it, as our own processes are).
 fn is_deaf(pid: Pid, signal: i32) -> bool {
     let status = read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
     let mask = |name: &str| u64::from_str_radix(field(name), 16).unwrap_or(u64::MAX);
     let pids: Vec<_> = field("NSpid:").split_whitespace().collect();
-    pids.len() > 1 && pids.last() == Some(&"1") && (mask("SigCgt:") | mask("SigBlk:")) & 1 << (signal - 1) == 0
+    pids.len() > 1
+        && pids.last() == Some(&"1")
+        && (mask("SigCgt:") | mask("SigBlk:")) & 1 << (signal - 1) == 0
 }

@@ -35,7 +35,8 @@ pub type Channel = (UnixStream, UnixStream);
 pub fn take(config: &Config) -> Result<()> {
     let Some((_, ours)) = &config.terminal else { return Ok(()) };
     let ptmx = if Path::new("/dev/ptmx").exists() { "/dev/ptmx" } else { "dev/ptmx" };
-    let master = OpenOptions::new().read(true).write(true).open(ptmx).with_context(|| format!("open({ptmx:?})"))?;
+    let master =
+        OpenOptions::new().read(true).write(true).open(ptmx).with_context(|| format!("open({ptmx:?})"))?;
     let terminal = sys::ioctl_terminal(&master)?;
     nix::unistd::fchown(&terminal, Some(user::account(config)?.uid.into()), None)?;
     sys::ioctl_controlling_terminal(&terminal)?;

@@ -178,10 +178,14 @@ fn gone(parent: impl AsFd, name: &OsStr) -> Result<bool> {
     }
     match unlinkat(&parent, name, UnlinkatFlags::RemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(true),
-        // EBUSY: it is a mount point, which `step_into` refuses in words.
-        Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY) => Ok(false),
+        Err(Errno::ENOTEMPTY | Errno::EEXIST) => Ok(false),
+        Err(Errno::EBUSY) => mount_point(name),
         Err(error) => Err(error).with_context(|| format!("unlinkat({name:?}, AT_REMOVEDIR)")),
     }
+}
+
+fn mount_point<T>(name: &OsStr) -> Result<T> {
+    bail!("{name:?} is a mount point: unmount it first, rubber removes nothing across a mount")
 }
 
 /// Opens a directory that is about to be emptied, and makes sure that its owner may; `None` when it has vanished.
@@ -198,9 +202,7 @@ fn step_into(parent: impl AsFd, name: &OsStr, path: &Path) -> Result<Option<Owne
     };
     let opened = match opened {
         Err(Errno::ENOENT) => return Ok(None),
-        Err(Errno::EXDEV) => {
-            bail!("{path:?} is a mount point: unmount it first, rubber removes nothing across a mount")
-        }
+        Err(Errno::EXDEV) => return mount_point(path.as_os_str()),
         other => other.with_context(|| format!("openat2({path:?}, RESOLVE_NO_XDEV)"))?,
     };
     if fstat(&opened)?.st_mode & 0o700 != 0o700 {

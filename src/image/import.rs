@@ -19,8 +19,6 @@ pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 
 /// What became of an import.
 pub struct Imported {
-    /// SHA-256 of the stored configuration, as `sha256:...`.
-    pub id: String,
     pub config: ImageConfiguration,
     pub left_out: unpack::LeftOut,
 }
@@ -53,7 +51,8 @@ pub fn archive(locked: &Locked, name: &Name, bytes: impl Read, origin: Origin) -
         let digest = tar.digest();
         locked.adopt(&files, &digest)?;
         let config = configuration(digest, origin)?;
-        Ok(Imported { id: locked.write_image(name, &config)?, config, left_out })
+        locked.write_image(name, &config)?;
+        Ok(Imported { config, left_out })
     });
     let imported = imported.map_err(|error| locked.store().explain(error))?;
     // What the name meant before may be of no use to anybody now.

@@ -2,15 +2,12 @@
 
 use super::attributes::Attributes;
 use anyhow::{Context, Result, ensure};
-use nix::sys::stat::fstat;
+use nix::sys::stat::{fstat, lstat};
 use std::{
     collections::HashMap,
     fs::{self, File, Metadata, OpenOptions},
     io::{self, Read, Write},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
-    },
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 use tar::{Builder, EntryType, Header};
@@ -52,10 +49,6 @@ impl<W: Write> Packer<W> {
         let mut header = header(found);
         let name = if path.as_os_str().is_empty() { Path::new("./") } else { path };
         let kind = found.file_type();
-        if kind.is_symlink() {
-            header.set_entry_type(EntryType::Symlink);
-            return Ok(self.tar.append_link(&mut header, name, fs::read_link(full)?)?);
-        }
         let key = (found.dev(), found.ino());
         if found.nlink() > 1
             && !found.is_dir()
@@ -68,22 +61,34 @@ impl<W: Write> Packer<W> {
             self.file(name, full, &mut header)?;
         } else if kind.is_dir() {
             header.set_entry_type(EntryType::Directory);
-            self.extensions(full)?;
+            let directory = File::open(full)?;
+            self.extensions(&Attributes::of(&fstat(&directory)?, Some(&directory))?)?;
             self.tar.append_data(&mut header, name, io::empty())?;
+        } else if kind.is_symlink() {
+            header.set_entry_type(EntryType::Symlink);
+            self.extensions(&Attributes::of(&lstat(full)?, None)?)?;
+            self.tar.append_link(&mut header, name, fs::read_link(full)?)?;
         } else if kind.is_fifo() {
             header.set_entry_type(EntryType::Fifo);
+            self.extensions(&Attributes::of(&lstat(full)?, None)?)?;
             self.tar.append_data(&mut header, name, io::empty())?;
         } else if kind.is_char_device() || kind.is_block_device() {
             header.set_entry_type(EntryType::Char); // so that it is told as left out
             self.tar.append_data(&mut header, name, io::empty())?;
+        } else {
+            return Ok(()); // a socket is dead without its server
         }
         self.linked.insert(key, path.to_path_buf());
         Ok(())
     }
 
     fn file(&mut self, name: &Path, full: &Path, header: &mut Header) -> Result<()> {
-        let file = self.extensions(full)?;
-        let size = file.metadata()?.len();
+        // NONBLOCK: what was a file may be a fifo by now.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(full)?;
+        let found = fstat(&file)?;
+        self.extensions(&Attributes::of(&found, Some(&file))?)?;
+        let size = u64::try_from(found.st_size)?;
         header.set_size(size);
         let mut counted = Counted { source: file.take(size), count: 0 };
         self.tar.append_data(header, name, &mut counted)?;
@@ -92,29 +97,18 @@ impl<W: Write> Packer<W> {
     }
 
     /// What the old header has no room for goes before it: extended attributes, and the time's nanoseconds.
-    fn extensions(&mut self, full: &Path) -> Result<File> {
-        // NONBLOCK: what was a file may be a fifo by now.
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = match OpenOptions::new().read(true).custom_flags(flags).open(full) {
-            Err(error) if error.raw_os_error() == Some(libc::ELOOP) && full.is_dir() => File::open(full)?,
-            other => other?,
-        };
-        let attributes = Attributes::of(&fstat(&file)?, Some(&file))?;
-        let named = |name: &std::ffi::OsStr| {
-            String::from_utf8(name.as_bytes().to_vec()).ok().map(|name| format!("SCHILY.xattr.{name}"))
-        };
-        let mut pairs: Vec<(String, Vec<u8>)> = attributes
-            .xattrs
-            .iter()
-            .filter_map(|(name, value)| Some((named(name)?, value.clone())))
-            .collect();
+    fn extensions(&mut self, attributes: &Attributes) -> Result<()> {
+        let mut pairs = Vec::new();
+        for (name, value) in &attributes.xattrs {
+            // A tar has room for UTF-8 names only.
+            pairs.extend(name.to_str().map(|name| (format!("SCHILY.xattr.{name}"), value.clone())));
+        }
         let time = attributes.mtime;
         if time.tv_nsec() != 0 && time.tv_sec() >= 0 {
             pairs.push(("mtime".into(), format!("{}.{:09}", time.tv_sec(), time.tv_nsec()).into_bytes()));
         }
-        self.tar
-            .append_pax_extensions(pairs.iter().map(|(name, value)| (name.as_str(), value.as_slice())))?;
-        Ok(file)
+        let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        Ok(self.tar.append_pax_extensions(pairs)?)
     }
 }
 

@@ -186,13 +186,17 @@ impl Store {
     }
 }
 
-/// Removes what a killed rubber left behind, and returns what it was. Does nothing while another one is at work.
+/// Removes what a killed rubber left behind and the layers nothing needs, and returns what it was. Does nothing while another one is at work.
 pub fn sweep(store: &Store) -> Result<Vec<PathBuf>> {
     if !store.root.join("tmp").exists() {
         return Ok(Vec::new());
     }
     match store.try_lock(Duration::ZERO).map_err(|error| store.explain(error))? {
-        Some(locked) => locked.clear_leftovers(),
+        Some(locked) => {
+            let mut removed = locked.clear_leftovers()?;
+            removed.extend(locked.remove_unused_layers()?);
+            Ok(removed)
+        }
         None => Ok(Vec::new()),
     }
 }
@@ -236,15 +240,14 @@ impl Locked<'_> {
         sync_directory(&self.store.root.join("layers"))
     }
 
-    /// Stores `config` under `name` and returns the image's id, the SHA-256 of what was written.
-    pub fn write_image(&self, name: &Name, config: &ImageConfiguration) -> Result<String> {
+    /// Stores `config` under `name`.
+    pub fn write_image(&self, name: &Name, config: &ImageConfiguration) -> Result<()> {
         let json = serde_json::to_vec(config).context("cannot write the image's configuration as JSON")?;
         let mut file = tempfile::NamedTempFile::new_in(self.store.root.join("tmp"))?;
         file.write_all(&json)?;
         file.as_file().sync_all()?;
         file.persist(self.store.image_path(name)).map_err(|error| error.error)?;
-        sync_directory(&self.store.root.join("images"))?;
-        Ok(super::digest(&json))
+        sync_directory(&self.store.root.join("images"))
     }
 
     /// Forgets `name` and removes every layer that no image uses any more. Returns false when there was no such image.
@@ -259,8 +262,8 @@ impl Locked<'_> {
         Ok(true)
     }
 
-    /// Removes the layers that no image names and no container holds (see `Image::hold`).
-    pub fn remove_unused_layers(&self) -> Result<()> {
+    /// Removes the layers that no image names and no container holds (see `Image::hold`), and returns which.
+    pub fn remove_unused_layers(&self) -> Result<Vec<PathBuf>> {
         let mut used = Vec::new();
         for name in self.store.names()? {
             // An image that cannot be read may use any layer: then none is removed.
@@ -269,24 +272,28 @@ impl Locked<'_> {
             }
         }
         let layers = self.store.root.join("layers");
+        let mut removed = Vec::new();
         for entry in fs::read_dir(&layers)? {
             let path = entry?.path();
-            if !used.contains(&path) {
-                self.remove_layer(&path)?;
+            if !used.contains(&path) && self.remove_layer(&path)? {
+                removed.push(path);
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
-    fn remove_layer(&self, layer: &Path) -> Result<()> {
+    /// False when a container holds it.
+    fn remove_layer(&self, layer: &Path) -> Result<bool> {
         let directory = File::open(layer).with_context(|| format!("cannot open {layer:?}"))?;
-        let Ok(_held) = Flock::lock(directory, FlockArg::LockExclusiveNonblock) else { return Ok(()) };
+        let Ok(_held) = Flock::lock(directory, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
         // Renamed first, so that a kill in the middle leaves a leftover and never half a layer.
         let name = layer.file_name().unwrap_or(OsStr::new("layer"));
         let tmp = self.store.root.join("tmp");
         let doomed = tmp.join(name);
         fs::rename(layer, &doomed).with_context(|| format!("rename({layer:?}, {doomed:?})"))?;
-        below::remove(File::open(&tmp)?, name).with_context(|| format!("cannot remove the layer {doomed:?}"))
+        let removed = below::remove(File::open(&tmp)?, name);
+        removed.with_context(|| format!("cannot remove the layer {doomed:?}"))?;
+        Ok(true)
     }
 }
 

@@ -119,14 +119,14 @@ fn delegated() -> Option<PathBuf> {
 /// Makes the groups of `layer` and writes the limits into them.
 pub fn limit(config: &Config, layer: Layer, settings: &[Setting]) -> Result<()> {
     let place = &config.cgroup;
-    if place.groups.is_empty() && settings.is_empty() {
-        narrate::note(format_args!("no cgroup: this tree is not ours to divide (rubber doctor says why)"));
-    }
+    tell_why_none(place, layer);
     for group in place.made_by(layer) {
         sys::mkdir(&group.dir, 0o755)?;
     }
     for setting in settings {
-        let Some(group) = place.of(setting.controller) else { bail!(lacking(place.version, setting.controller)) };
+        let Some(group) = place.of(setting.controller) else {
+            bail!(lacking(place.version, setting.controller))
+        };
         if place.version == Version::V2 {
             enable(&group.dir, setting.controller)?;
         }
@@ -137,6 +137,14 @@ pub fn limit(config: &Config, layer: Layer, settings: &[Setting]) -> Result<()> 
         sys::write(&file, &setting.value)?;
     }
     Ok(())
+}
+
+fn tell_why_none(place: &Place, layer: Layer) {
+    if place.groups.is_empty() {
+        narrate::note(format_args!("no cgroup: the tree is not ours to divide (rubber doctor says why)"));
+    } else if place.made_by(layer).next().is_none() {
+        narrate::note(format_args!("version 2 has one group for all controllers: this is the one above"));
+    }
 }
 
 /// In version 2 a group has a controller's files only where its parent passes
@@ -175,6 +183,7 @@ pub fn join(config: &Config, layer: Layer) -> Result<()> {
         Version::V1 => "tasks",
         Version::V2 => "cgroup.procs",
     };
+    tell_why_none(&config.cgroup, layer);
     config.cgroup.made_by(layer).try_for_each(|group| sys::write(&group.dir.join(file), "0"))
 }
 

@@ -7,7 +7,9 @@ use std::path::Path;
 
 /// Every container has a copy of its own, or one would spoil another's image.
 pub fn unpack(config: &Config) -> Result<()> {
-    sys::many_calls("copy every file of the image into the container's directory", || image::copy(&config.image, &config.dir))
+    sys::many_calls("copy every file of the image into the container's directory", || {
+        image::copy(&config.image, &config.dir)
+    })
 }
 
 /// Only names that start with a slash are the container's after this: the

@@ -62,7 +62,8 @@ pub fn ran_out(config: &Config) -> bool {
         Version::V1 => "memory.oom_control",
         Version::V2 => "memory.events",
     };
-    let text = config.cgroup.file("memory", counter).and_then(|file| read_to_string(file).ok()).unwrap_or_default();
+    let text =
+        config.cgroup.file("memory", counter).and_then(|file| read_to_string(file).ok()).unwrap_or_default();
     text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
 }
 
@@ -83,7 +84,8 @@ mod tests {
 
     #[test]
     fn minus_one_is_no_limit() {
-        let limits = Limits { memory: Some(100), memory_and_swap: Some(-1), pids: Some(-1), ..Limits::default() };
+        let limits =
+            Limits { memory: Some(100), memory_and_swap: Some(-1), pids: Some(-1), ..Limits::default() };
         assert_eq!(written(Version::V1, limits.clone())[1].1, "-1");
         assert_eq!(written(Version::V2, limits.clone())[1].1, "max");
         assert_eq!(written(Version::V2, limits)[2], ("pids.max", "max".into()));

@@ -48,7 +48,20 @@ pub enum Layer {
 
 impl Layer {
     pub const ALL: [Layer; 14] = [
-        Process, Chroot, Mount, PivotRoot, Overlay, Uts, Pid, Net, Cpu, Memory, User, Capabilities, Userns, Ipc,
+        Process,
+        Chroot,
+        Mount,
+        PivotRoot,
+        Overlay,
+        Uts,
+        Pid,
+        Net,
+        Cpu,
+        Memory,
+        User,
+        Capabilities,
+        Userns,
+        Ipc,
     ];
 
     pub const LAST: Layer = Ipc;
@@ -136,10 +149,9 @@ impl Layers {
 
     /// The first layer that is on without what it needs, and that need.
     fn lack(self) -> Option<(Layer, &'static [Layer])> {
-        Layer::ALL
-            .into_iter()
-            .filter(|layer| self.contains(*layer))
-            .find_map(|layer| layer.needs().iter().find(|choice| !self.any(choice)).map(|need| (layer, *need)))
+        Layer::ALL.into_iter().filter(|layer| self.contains(*layer)).find_map(|layer| {
+            layer.needs().iter().find(|choice| !self.any(choice)).map(|need| (layer, *need))
+        })
     }
 
     /// Refuses a combination that cannot work, and says what would.

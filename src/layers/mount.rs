@@ -98,7 +98,10 @@ fn node(name: &str, major: u64, minor: u64) -> Result<()> {
         // In a user namespace nobody makes devices: we borrow the host's.
         Err(error) if is(&error, Errno::EPERM) => {
             sys::mknod_file(&path)?;
-            let hosts = DEVICES.iter().find(|device| (device.1, device.2) == (major, minor)).map_or(name, |device| device.0);
+            let hosts = DEVICES
+                .iter()
+                .find(|device| (device.1, device.2) == (major, minor))
+                .map_or(name, |device| device.0);
             bind(&format!("dev/{hosts}"), &path)
         }
         done => done,
@@ -128,7 +131,9 @@ fn mount(fstype: &str, target: &str, flags: MsFlags, data: &str) -> Result<()> {
         _ if narrate::is_dry() => {}
         Ok(found) if found.is_dir() => {}
         // A link would have us mount somewhere else in the image.
-        Ok(_) => bail!("{} in the image is not a directory, so nothing can be mounted on it", target.display()),
+        Ok(_) => {
+            bail!("{} in the image is not a directory, so nothing can be mounted on it", target.display())
+        }
         Err(_) => sys::mkdir(target, 0o755)?,
     }
     let data = Some(OsStr::new(data)).filter(|data| !data.is_empty());

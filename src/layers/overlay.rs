@@ -25,7 +25,13 @@ pub fn make_upper(config: &Config) -> Result<()> {
 pub fn mount(config: &Config) -> Result<()> {
     if config.upper_in_memory {
         let tmpfs = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        sys::mount(Some(Path::new("tmpfs")), &config.dir, Some("tmpfs"), tmpfs, Some(OsStr::new("mode=0700")))?;
+        sys::mount(
+            Some(Path::new("tmpfs")),
+            &config.dir,
+            Some("tmpfs"),
+            tmpfs,
+            Some(OsStr::new("mode=0700")),
+        )?;
         sys::mkdir(&config.upper(), 0o755)?;
         sys::mkdir(&config.work(), 0o755)?;
     }

@@ -4,7 +4,8 @@ use crate::{config::Config, sys};
 use anyhow::Result;
 use nix::sched::CloneFlags;
 
-/// Does not move *us*: the next child we fork will be the first one inside.
+/// Does not move *us*: the next child we fork will be the first one inside, and
+/// we watch it from here.
 /// When that one ends, the kernel kills all others in the namespace.
 pub fn unshare(_: &Config) -> Result<()> {
     sys::unshare(CloneFlags::CLONE_NEWPID)

@@ -112,8 +112,15 @@ fn why_not(program: &Path, error: Error) -> Error {
         Errno::ENOTDIR => (127, "part of this path is not a directory".into()),
         Errno::EACCES if program.is_dir() => (126, "it is a directory".into()),
         Errno::EACCES => (126, "found, but not executable (chmod +x it)".into()),
-        Errno::ENOEXEC => (126, "exec format error: neither a program for this machine nor a script that starts with #!".into()),
-        Errno::E2BIG => (126, "the arguments and the environment are longer than the kernel takes (execve(2), \"Limits\")".into()),
+        Errno::ENOEXEC => (
+            126,
+            "exec format error: neither a program for this machine nor a script that starts with #!".into(),
+        ),
+        Errno::E2BIG => (
+            126,
+            "the arguments and the environment are longer than the kernel takes (execve(2), \"Limits\")"
+                .into(),
+        ),
         _ => (126, format!("{error:#}")),
     };
     Error::new(Exit(code, format!("cannot run {program:?}: {why}")))
@@ -125,10 +132,14 @@ fn interpreter_missing(program: &Path) -> String {
     let read = File::open(program).and_then(|file| file.take(256).read_to_end(&mut start));
     let named = match start.strip_prefix(b"#!") {
         _ if read.is_err() => None,
-        Some(line) => line.split(|byte| b" \t\r\n".contains(byte)).find(|word| !word.is_empty()).map(|word| {
-            OsString::from_vec(word.to_vec())
-        }),
-        None => File::open(program).ok().and_then(|mut file| crate::image::elf::interpreter(&mut file)).map(Into::into),
+        Some(line) => line
+            .split(|byte| b" \t\r\n".contains(byte))
+            .find(|word| !word.is_empty())
+            .map(|word| OsString::from_vec(word.to_vec())),
+        None => File::open(program)
+            .ok()
+            .and_then(|mut file| crate::image::elf::interpreter(&mut file))
+            .map(Into::into),
     };
     match named {
         Some(name) => format!("found, but its interpreter {name:?} is missing inside the container"),

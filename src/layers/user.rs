@@ -50,7 +50,8 @@ fn parse(spec: &str, passwd: &str, group: &str) -> Result<Account> {
         Some((user, group)) => (user, Some(group)),
         None => (spec, None),
     };
-    let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(|line| line.len() >= 6);
+    let mut users =
+        passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(|line| line.len() >= 6);
     let mut account = match (users.find(|line| line[0] == user || line[2] == user), number(user)?) {
         (Some(line), _) => Account {
             uid: number(line[2])?.context("a user in the image's /etc/passwd has no uid")?,

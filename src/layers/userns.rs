@@ -52,7 +52,9 @@ fn subordinate(text: &str) -> Option<(u32, u32)> {
     // Not getpwuid(3): in a static program it loads libraries of whatever C library the host has, and crashes.
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let name = users.find(|line| line.get(2).and_then(|id| id.parse().ok()) == Some(uid.as_raw())).map(|line| line[0]);
+    let name = users
+        .find(|line| line.get(2).and_then(|id| id.parse().ok()) == Some(uid.as_raw()))
+        .map(|line| line[0]);
     text.lines().find_map(|line| {
         let mut fields = line.trim().split(':');
         let owner = fields.next()?;
@@ -71,9 +73,14 @@ fn program(name: &str) -> Option<PathBuf> {
 }
 
 /// Makes the namespace and says who is who in it. With all capabilities inside
-/// and none outside, this is what lets an ordinary user do the rest.
+/// and none outside, this is what lets an ordinary user do the rest, and remove
+/// in the end what the container's other users wrote.
 pub fn become_root(config: &Config) -> Result<()> {
-    match &config.ids {
+    enter(&config.ids)
+}
+
+pub fn enter(ids: &Ids) -> Result<()> {
+    match ids {
         Ids::Hosts => Ok(()),
         Ids::One => map_one(),
         Ids::Ranges { uids, gids, newuidmap, newgidmap } => map_ranges(*uids, *gids, (newuidmap, newgidmap)),

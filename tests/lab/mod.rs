@@ -49,8 +49,7 @@ pub fn rubber<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(words: I) -> Command {
 
 /// Runs `rubber run FLAGS busybox sh -c SCRIPT`.
 pub fn run(flags: &[&str], script: &str) -> Output {
-    let command = ["busybox", "sh", "-c", script];
-    rubber(["run"].iter().chain(flags).chain(&command)).output().expect("rubber starts")
+    rubber([&["run"], flags, &["busybox", "sh", "-c", script]].concat()).output().expect("rubber starts")
 }
 
 /// The same, and what it printed; it must have ended well.
@@ -79,16 +78,23 @@ pub fn has(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
-/// Says so on the real stderr (the harness hides a passing test's own), and is
-/// an error where every skip must be declared: `RUBBER_TEST_STRICT=1` and not in
-/// tests/skips.txt.
+/// Says so on stderr (not with eprintln, which the harness hides of a test that passes), and is an
+/// error where every skip must be declared: with `RUBBER_TEST_STRICT=1`, where tests/skips.txt does
+/// not have the test's name with the name of this lane (`RUBBER_TEST_LANE`) behind it.
 pub fn skip(test: &str, why: &str) {
-    let line = format!("skipped: {test}: {why}\n");
-    let _ =
-        fs::OpenOptions::new().append(true).open("/dev/stderr").map(|mut err| err.write_all(line.as_bytes()));
-    let declared = include_str!("../skips.txt").lines().any(|line| line.split(':').next() == Some(test));
+    let _ = std::io::stderr().write_all(format!("skipped: {test}: {why}\n").as_bytes());
+    let lane = std::env::var("RUBBER_TEST_LANE").unwrap_or_default();
+    let declared = include_str!("../skips.txt").lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next() == Some(test) && words.any(|word| word == lane)
+    });
     let strict = std::env::var_os("RUBBER_TEST_STRICT").is_some_and(|value| value == "1");
     assert!(!strict || declared, "{test} was skipped ({why}) and is not in tests/skips.txt");
+}
+
+/// The same for the test that is running: the harness names its thread after it.
+pub fn skip_this(why: &str) {
+    skip(std::thread::current().name().unwrap_or("?"), why);
 }
 
 /// What there is on the host that a container could leave behind.

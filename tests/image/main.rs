@@ -1,0 +1,10 @@
+//! Images as a user meets them: the real binary, a store of its own for each test, nothing left behind.
+
+mod archives;
+mod hostile;
+#[path = "../lab/mod.rs"]
+mod lab;
+mod place;
+mod recipes;
+mod store;
+mod tars;
