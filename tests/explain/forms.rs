@@ -95,9 +95,9 @@ fn explain_json_is_one_object_a_line() {
     assert!(calls.iter().any(|object| object["call"] == named && object["result"] == 0), "{calls:?}");
 }
 
-/// A plan is what comes true, but for three things:
+/// A plan is what comes true, but for four things:
 /// - the container's own directory goes with its record, and a rehearsal has none;
-/// - how a child ends is not known before;
+/// - how a child ends is not known before, and neither is the number of a descriptor;
 /// - what an ordinary user may not make (device nodes) is borrowed from the host, once that has been tried.
 fn plan(objects: Vec<Value>) -> Vec<String> {
     let own_directory = |text: &str| {
@@ -113,11 +113,20 @@ fn plan(objects: Vec<Value>) -> Vec<String> {
     };
     let line = |object: Value| {
         let said = ["step", "call", "note"].iter().find_map(|kind| object[kind].as_str()).unwrap().to_owned();
-        let told = if said.starts_with("wait4(-1") { "wait4(-1)".into() } else { said };
+        let told = if said.starts_with("wait4(-1") { "wait4(-1)".into() } else { without_descriptor(said) };
         (object["who"].as_str().unwrap().to_owned(), told)
     };
     let lines = objects.into_iter().map(line).filter(|(_, text)| !is_record(text) && !is_device(text));
     lines.map(|(who, text)| format!("{who}: {}", masked(&text))).collect()
+}
+
+fn without_descriptor(said: String) -> String {
+    match said.split_once('(') {
+        Some((name @ ("ioctl" | "fchdir"), args)) => {
+            format!("{name}(FD{}", args.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
+        _ => said,
+    }
 }
 
 /// Container ids are random.
