@@ -288,7 +288,7 @@ fn killed_at_each_step_whoever_is_killed() {
     let _turn = alone();
     let before = lab::ledger();
     for (name, flags) in [ways().remove(0), ways().remove(1)] {
-        for victim in ["host", "rubber:child", "rubber:pid 1"] {
+        for victim in ["host", "rubber:pid 1"] {
             let mut reached = 0;
             // As many rounds as there are prompts: each ends at a later one.
             for stop in 1.. {
@@ -338,20 +338,13 @@ fn ended(child: &mut Child, what: &str) -> std::process::ExitStatus {
 }
 
 #[test]
-fn when_the_child_or_pid_1_is_killed_rubber_ends_and_leaves_nothing() {
+fn when_pid_1_or_the_command_is_killed_rubber_ends_and_leaves_nothing() {
     let _turn = alone();
     let before = lab::ledger();
     for (name, flags) in ways() {
-        for victim in ["rubber:child", "rubber:init", "sleep"] {
-            // Which of them there are depends on the layers.
-            let names: &[&str] = match name {
-                "--init" => &["rubber:child", "sleep"],
-                "all layers" => &["rubber:child", "sleep"],
-                _ => &["sleep"],
-            };
-            if !names.contains(&victim) {
-                continue;
-            }
+        // The command is pid 1 itself, but for where an init is.
+        let victims: &[&str] = if name == "--init" { &["rubber:pid 1", "sleep"] } else { &["sleep"] };
+        for &victim in victims {
             let mut host = Host::start(&mut run(&flags, "exec sleep 300"));
             host.wait_for("sleep");
             signal(host.wait_for(victim), libc::SIGKILL);

@@ -216,7 +216,7 @@ fn step_shell_sees_exactly_this_stage() {
         "ls /proc | wc -l; test -x /bin/busybox && echo image; test -e proc/version && echo host",
     );
     assert_eq!(seen, "0\nimage\nhost");
-    // A Ctrl-C in the shell is the shell's, though host and child hand it on to pid 1.
+    // A Ctrl-C in the shell is the shell's, though the host hands it on to pid 1.
     terminal.type_in("s\n");
     terminal.wait_for("# ");
     terminal.type_in("echo soon; sleep 100\n");

@@ -17,11 +17,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A container must not outlive the rubber that keeps it, kill -9 included.
-pub fn end_with_parent(_: &Config) -> Result<()> {
-    sys::prctl_pdeathsig()
-}
-
 /// A session of our own: Ctrl-C at the caller's terminal is rubber's to pass
 /// on, and nothing inside can type into that terminal (TIOCSTI, ioctl_tty(2)).
 pub fn take_session(config: &Config) -> Result<()> {
@@ -35,7 +30,7 @@ pub fn execute(config: &Config) -> Result<()> {
     let env = environment(config)?;
     sys::chdir(&config.workdir)?;
     sys::umask(0o022)?;
-    // `user` took this wish back: a change of credentials does (prctl(2)).
+    // Asked for after the fork, and taken back when we changed the user (prctl(2)).
     sys::prctl_pdeathsig()?;
     match config.init {
         true => become_init(|| become_command(config, &env)),
