@@ -83,10 +83,39 @@ pub fn has(program: &str) -> bool {
 /// tests/skips.txt.
 pub fn skip(test: &str, why: &str) {
     let line = format!("skipped: {test}: {why}\n");
-    let _ = fs::OpenOptions::new().append(true).open("/dev/stderr").map(|mut err| err.write_all(line.as_bytes()));
+    let _ =
+        fs::OpenOptions::new().append(true).open("/dev/stderr").map(|mut err| err.write_all(line.as_bytes()));
     let declared = include_str!("../skips.txt").lines().any(|line| line.split(':').next() == Some(test));
     let strict = std::env::var_os("RUBBER_TEST_STRICT").is_some_and(|value| value == "1");
     assert!(!strict || declared, "{test} was skipped ({why}) and is not in tests/skips.txt");
+}
+
+/// The process called `name` among the descendants of `pid`.
+pub fn descendant(pid: u32, name: &str) -> Option<i32> {
+    let mut family = vec![pid.to_string()];
+    while let Some(pid) = family.pop() {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            let comm = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+            if comm.trim() == name {
+                return child.parse().ok();
+            }
+            family.push(child.to_owned());
+        }
+    }
+    None
+}
+
+/// Waits until it is there.
+pub fn wait_for_descendant(pid: u32, name: &str) -> i32 {
+    let begin = std::time::Instant::now();
+    loop {
+        if let Some(pid) = descendant(pid, name) {
+            return pid;
+        }
+        assert!(begin.elapsed().as_secs() < 20, "no {name} came to be");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
 }
 
 /// What there is on the host that a container could leave behind.
@@ -106,7 +135,9 @@ pub fn ledger() -> Ledger {
     let names = |dir: &Path| -> BTreeSet<PathBuf> {
         fs::read_dir(dir).map(|dir| dir.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
     };
-    let is_ours = |dir: &PathBuf| dir.file_name().is_some_and(|name| text(name.as_encoded_bytes()).starts_with("rubber-"));
+    let is_ours = |dir: &PathBuf| {
+        dir.file_name().is_some_and(|name| text(name.as_encoded_bytes()).starts_with("rubber-"))
+    };
     let trees = names(Path::new("/sys/fs/cgroup"));
     let processes = names(Path::new("/proc"))
         .into_iter()
