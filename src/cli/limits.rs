@@ -5,9 +5,14 @@ use crate::{
     layers::{Layer, Layers},
 };
 use anyhow::{Context, Result, bail};
+use std::io::{Write, stderr};
 
 /// As docker: with less, most programs cannot even start.
 const LEAST_MEMORY: u64 = 6 << 20;
+
+/// The physical addresses of a machine of today have 52 bits. A limit beyond is
+/// a slip of the finger, and the kernel would take it without a word.
+const MOST_MEMORY: u64 = 1 << 52;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Limits")]
@@ -71,11 +76,10 @@ fn size(flag: &str, text: &str) -> Result<u64> {
         _ => bail!("{flag} {text:?} is not a size: a number and b, k, m or g, as in 128m"),
     };
     let wrong = || format!("{flag} {text:?} is not a size: a number and b, k, m or g, as in 128m");
-    let number: u64 = digits.parse().with_context(wrong)?;
-    // The kernel counts in a signed 64-bit number.
-    match number.checked_mul(unit).filter(|bytes| *bytes <= i64::MAX as u64 / 2) {
+    let number: u64 = digits.parse().ok().filter(|_| !digits.starts_with('+')).with_context(wrong)?;
+    match number.checked_mul(unit).filter(|bytes| *bytes <= MOST_MEMORY) {
         Some(bytes) => Ok(bytes),
-        None => bail!("{flag} {text:?} is more than a kernel can count"),
+        None => bail!("{flag} {text:?} is more than any machine has: at most {}t", MOST_MEMORY >> 40),
     }
 }
 
@@ -137,7 +141,9 @@ impl Limits {
         let cpu = self.cpu_shares.is_some() || self.cpu_quota.is_some() || self.cpuset.is_some();
         for (asked, layer) in [(memory, Layer::Memory), (cpu, Layer::Cpu)] {
             if asked && !layers.contains(layer) {
-                eprintln!("rubber: the {0} layer is off, so the {0} limits do nothing here", layer.name());
+                let told = format!("rubber: the {0} layer is off, so the {0} limits do nothing here\n", layer.name());
+                // Not eprintln: it panics where stderr is a full disk.
+                let _ = stderr().write_all(told.as_bytes());
             }
         }
     }

@@ -14,10 +14,16 @@ use nix::{
     },
     unistd::Pid,
 };
-use std::{fs::read_to_string, os::fd::AsFd};
+use std::{
+    fs::read_to_string,
+    io::{Write, stderr},
+    os::fd::AsFd,
+};
 
 /// From now on signals wait until we look at them, so that none is lost between
-/// a fork and its wait. Job control (Ctrl-Z) still stops rubber itself.
+/// a fork and its wait. Job control (Ctrl-Z) still stops rubber itself, and a
+/// pipe that breaks under our own words is nobody else's affair: passing that
+/// on would be told, break again, and never end.
 pub fn hold_signals() -> Result<()> {
     // Whoever started us may ignore SIGCHLD, and then nobody can be waited for.
     // SAFETY: SIG_DFL is no handler of ours.
@@ -27,7 +33,7 @@ pub fn hold_signals() -> Result<()> {
 
 fn held() -> SigSet {
     let mut set = SigSet::all();
-    for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU] {
+    for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGPIPE] {
         set.remove(signal);
     }
     set
@@ -87,8 +93,12 @@ fn pass_on(child: Pid, signal: i32, deaf: &mut Option<i32>) -> Result<()> {
         return send(child, libc::SIGKILL);
     }
     let name = Signal::try_from(signal)?;
-    eprintln!("rubber: the command is a pid 1 without a handler for {name}, so the kernel drops it");
-    eprintln!("        once more ends it with SIGKILL (and --init gives it a pid 1 that passes signals on)");
+    let told = format!(
+        "rubber: the command is a pid 1 without a handler for {name}, so the kernel drops it\n        \
+         once more ends it with SIGKILL (and --init gives it a pid 1 that passes signals on)\n"
+    );
+    // Not eprintln: it panics where stderr is a full disk.
+    let _ = stderr().write_all(told.as_bytes());
     Ok(())
 }
 
