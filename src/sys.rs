@@ -253,9 +253,12 @@ pub fn reset_signals() -> Result<()> {
     if narrate::is_dry() {
         return Ok(());
     }
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is no handler of ours. KILL and STOP cannot be set, nor need be.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's own sigaction, with SIG_DFL and nothing else set: the C library hides
+    // two of the signals, and a caller may ignore those too. KILL and STOP cannot be set.
+    let default = [0_u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads one sigaction, which is ours, and writes nothing.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), 0, 8) };
     }
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .context("rt_sigprocmask(SIG_SETMASK, [])")

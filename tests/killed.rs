@@ -148,31 +148,12 @@ impl Host {
         self.0.wait().unwrap();
     }
 
-    /// The process called `name` among its descendants.
     fn descendant(&self, name: &str) -> Option<i32> {
-        let mut family = vec![self.0.id().to_string()];
-        while let Some(pid) = family.pop() {
-            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-            for child in children.split_whitespace() {
-                let comm = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
-                if comm.trim() == name {
-                    return child.parse().ok();
-                }
-                family.push(child.to_owned());
-            }
-        }
-        None
+        lab::descendant(self.0.id(), name)
     }
 
     fn wait_for(&self, name: &str) -> i32 {
-        let begin = Instant::now();
-        loop {
-            if let Some(pid) = self.descendant(name) {
-                return pid;
-            }
-            assert!(begin.elapsed() < Duration::from_secs(20), "no {name} came to be");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        lab::wait_for_descendant(self.0.id(), name)
     }
 }
 
