@@ -223,7 +223,6 @@ fn step_shell_sees_exactly_this_stage() {
     terminal.wait_for("\nsoon");
     terminal.type_in("\x03");
     terminal.wait_for("kill(");
-    terminal.wait_for("kill(");
     terminal.type_in("exit\n");
     terminal.wait_for(PROMPT);
 

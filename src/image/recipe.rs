@@ -55,7 +55,7 @@ pub fn make(store: &Store, recipe: &'static Recipe) -> Result<ImageConfiguration
         ),
     };
     let from = found.first().map_or(Path::new("a script"), PathBuf::as_path);
-    eprintln!("rubber: no image \"{name}\" yet: making it from {}", from.display());
+    crate::narrate::warn(format_args!("no image \"{name}\" yet: making it from {}", from.display()));
     let scratch = locked.scratch()?;
     let mut script = Script::start(recipe, scratch.path()).map_err(|error| store.explain(error))?;
     let tar = script.output.take().context("the recipe has no output")?;

@@ -1,6 +1,7 @@
 //! Capabilities: root's powers, one by one.
 
-use crate::{config::Config, sys};
+use super::user;
+use crate::{config::Config, narrate, sys};
 use anyhow::Result;
 use caps::Capability::{self, *};
 use nix::unistd::Uid;
@@ -33,8 +34,10 @@ fn is_known(capability: Capability) -> bool {
 
 /// What is left of root. Another user has none, as after any setuid(2).
 pub fn drop(config: &Config) -> Result<()> {
-    match Uid::effective().is_root() {
-        true => sys::capset(&config.capabilities),
-        false => sys::capset(&[]),
-    }
+    // A rehearsal has not become anybody.
+    let is_root = match narrate::is_dry() {
+        true => user::account(config)?.uid == 0,
+        false => Uid::effective().is_root(),
+    };
+    sys::capset(if is_root { &config.capabilities } else { &[] })
 }
