@@ -314,6 +314,13 @@ pub fn ioctl_terminal(pty: &std::fs::File) -> Result<OwnedFd> {
     })
 }
 
+/// Gives a file to user `uid`, and leaves its group as it is.
+pub fn fchown(file: &OwnedFd, uid: u32) -> Result<()> {
+    call(format_args!("fchown({}, {uid}, -1)", file.as_raw_fd()), || {
+        nix::unistd::fchown(file, Some(Uid::from_raw(uid)), None)
+    })
+}
+
 /// Makes `terminal` the controlling terminal of this session.
 pub fn ioctl_controlling_terminal(terminal: &OwnedFd) -> Result<()> {
     let fd = terminal.as_raw_fd();
@@ -468,7 +475,7 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     if narrate::is_speaking() && (narrate::is_dry() || path.exists()) {
         narrate::note(format_args!("remove {path:?} and all below it"));
     }
-    if narrate::is_dry() { Ok(()) } else { crate::container::removal::remove_tree(path) }
+    if narrate::is_dry() { Ok(()) } else { crate::removal::remove_tree(path) }
 }
 
 // ---- how calls are written down --------------------------------------------

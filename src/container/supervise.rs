@@ -14,10 +14,7 @@ use nix::{
     },
     unistd::Pid,
 };
-use std::{
-    fs::read_to_string,
-    os::fd::AsFd,
-};
+use std::{fs::read_to_string, os::fd::AsFd};
 
 /// From now on signals wait until we look at them, so that none is lost between
 /// a fork and its wait. Job control (Ctrl-Z) still stops rubber itself, and a

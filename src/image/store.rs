@@ -9,6 +9,7 @@
 //! Reading takes no lock: both kinds of things appear by rename(2), layers before the image that names them.
 
 use super::{below, name::Name};
+use crate::removal;
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
@@ -212,7 +213,7 @@ impl Locked<'_> {
         let mut removed = Vec::new();
         for name in below::names(&directory.into())? {
             let path = tmp.join(&name);
-            below::remove(File::open(&tmp)?, &name)
+            removal::remove(File::open(&tmp)?, &name)
                 .with_context(|| format!("cannot remove the leftover {path:?}"))?;
             removed.push(path);
         }
@@ -291,7 +292,7 @@ impl Locked<'_> {
         let tmp = self.store.root.join("tmp");
         let doomed = tmp.join(name);
         fs::rename(layer, &doomed).with_context(|| format!("rename({layer:?}, {doomed:?})"))?;
-        let removed = below::remove(File::open(&tmp)?, name);
+        let removed = removal::remove(File::open(&tmp)?, name);
         removed.with_context(|| format!("cannot remove the layer {doomed:?}"))?;
         Ok(true)
     }
@@ -314,7 +315,7 @@ impl Drop for Scratch {
         if let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name())
             && let Ok(parent) = File::open(parent)
         {
-            let _ = below::remove(parent, name);
+            let _ = removal::remove(parent, name);
         }
     }
 }

@@ -49,7 +49,7 @@ fn become_init(become_command: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 fn become_command(config: &Config, env: &[OsString]) -> Result<()> {
-    let program = find(&config.command[0], env)?;
+    let program = find(config, env)?;
     // rubber held signals back to pass them on, and Rust's start-up ignores
     // SIGPIPE: a command that inherits either behaves oddly ever after.
     sys::reset_signals()?;
@@ -79,13 +79,19 @@ fn value<'a>(env: &'a [OsString], name: &str) -> Option<&'a OsStr> {
 
 /// The file that `command` names: as it is if it has a slash, else the first
 /// program of that name in the directories of PATH.
-fn find(command: &OsStr, env: &[OsString]) -> Result<PathBuf> {
+fn find(config: &Config, env: &[OsString]) -> Result<PathBuf> {
+    let command = &config.command[0];
     if command.as_bytes().contains(&b'/') {
         return Ok(command.into());
     }
     let path = value(env, "PATH").unwrap_or_default();
     let files = std::env::split_paths(path).map(|directory| directory.join(command));
-    let mut found = files.filter(|file| file.is_file()).peekable();
+    // A link of the image's leads nowhere from outside, where a dry run looks at it.
+    let is_there = |file: &PathBuf| match narrate::is_dry() {
+        true => config.in_image(file).symlink_metadata().is_ok(),
+        false => file.is_file(),
+    };
+    let mut found = files.filter(is_there).peekable();
     let first = found.peek().cloned();
     match found.find(|file| nix::unistd::access(file, AccessFlags::X_OK).is_ok()).or(first) {
         Some(file) => Ok(file),

@@ -235,6 +235,7 @@ const MUST: &[&str] = &[
     "setfsuid",
     "setfsgid",
     "close_range",
+    "fchown",
     "umask",
     "link",
     "linkat",
