@@ -185,7 +185,7 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
     };
     let mut changes: BTreeSet<_> = changes.iter().copied().collect();
     // The root of a cgroup namespace hides where it is.
-    if layer == "ipc" && !groups.is_empty() || layer == "ipc" && facts_cgroup_moves() {
+    if layer == "ipc" && (!groups.is_empty() || facts_cgroup_moves()) {
         changes.insert("cgroup");
     }
     changes
