@@ -64,6 +64,10 @@ pub struct Run {
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<OsString>,
 
+    /// Print help (-h is the hostname, as in docker)
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+
     #[command(flatten)]
     limits: limits::Args,
 
@@ -92,10 +96,6 @@ pub struct Run {
     /// Tell all of it and do none of it
     #[arg(long, help_heading = "Learning")]
     dry_run: bool,
-
-    /// Print help
-    #[arg(long, action = clap::ArgAction::Help)]
-    help: Option<bool>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -110,29 +110,40 @@ impl Run {
         narrate::start(self.narrator());
         let (name, words) = self.image_and_command();
         // The first stage has no image, and leaves nothing that must be written down.
-        let needs_store =
-            layers.any(&[Layer::Chroot, Layer::PivotRoot, Layer::Overlay, Layer::Cpu, Layer::Memory]);
-        let store = needs_store.then(|| Store::open(root)).transpose()?;
+        let needs_store = has_image(layers) || layers.any(&[Layer::Cpu, Layer::Memory]);
+        let open = if self.dry_run { Store::named } else { Store::open };
+        let store = needs_store.then(|| open(root)).transpose()?;
         let image = match &store {
-            Some(store) if has_image(layers) && self.rootfs.is_none() => {
-                let Some(name) = name.to_str() else { bail!("no image {name:?}: a name is plain text") };
-                Some(image::resolve(store, name)?)
-            }
+            Some(store) if has_image(layers) && self.rootfs.is_none() => Some(self.image(store, name)?),
             _ => None,
         };
-        // Nobody may remove the image from under a running container.
-        let _hold = image.as_ref().map(Image::hold).transpose()?;
         let config = self.config(layers, store.as_ref(), image.as_ref(), words)?;
-        if self.words.is_empty() && self.rootfs.is_none() && !self.tty && !self.dry_run {
+        if self.describes_itself() && !self.tty && !self.dry_run {
             hand_over_facts(&config)?;
         }
-        let claim = match &store {
-            Some(store) if !self.dry_run => Some(record::claim(&config, store)?),
-            _ => None,
-        };
-        let outcome = run::run(&config);
-        let released = claim.map_or(Ok(()), record::Claim::release);
+        match store {
+            Some(store) if !self.dry_run => self.run_recorded(&config, &store, image.as_ref()),
+            _ => run::run(&config),
+        }
+    }
+
+    /// Runs what could leave something behind: written down first, and nobody removes its image meanwhile.
+    fn run_recorded(&self, config: &Config, store: &Store, image: Option<&Image>) -> Result<u8> {
+        let _hold = image.map(Image::hold).transpose()?;
+        let claim = record::claim(config, store)?;
+        let outcome = run::run(config);
+        let released = claim.release();
         outcome.and_then(|code| released.map(|()| code))
+    }
+
+    /// Nothing was named to run.
+    fn describes_itself(&self) -> bool {
+        self.words.is_empty() && self.rootfs.is_none()
+    }
+
+    fn image(&self, store: &Store, name: &OsStr) -> Result<Image> {
+        let Some(name) = name.to_str() else { bail!("no image {name:?}: a name is plain text") };
+        if self.dry_run { image::plan(store, name) } else { image::resolve(store, name) }
     }
 
     fn layers(&self) -> Result<Layers> {
@@ -243,7 +254,7 @@ impl Run {
             [] => command.extend(strings(defaults.cmd())),
             words => command.extend_from_slice(words),
         }
-        if command.is_empty() && self.words.is_empty() && self.rootfs.is_none() {
+        if command.is_empty() && self.describes_itself() {
             // Without an image of our own to be found in, we are still who we are.
             return Ok(vec!["/proc/self/exe".into(), "portrait".into()]);
         }

@@ -42,13 +42,18 @@ pub struct Locked<'a> {
 impl Store {
     /// The store in `root`, else in /var/lib/rubber for root and under $XDG_DATA_HOME for others. Made when missing.
     pub fn open(root: Option<PathBuf>) -> Result<Store> {
+        let store = Store::named(root)?;
+        store.check().map_err(|error| store.explain(error))?;
+        Ok(store)
+    }
+
+    /// The same, but neither made nor looked at: for plans.
+    pub fn named(root: Option<PathBuf>) -> Result<Store> {
         let root = match root {
             Some(root) => std::path::absolute(&root).with_context(|| format!("bad --root {root:?}"))?,
             None => default_root()?,
         };
-        let store = Store { root };
-        store.check().map_err(|error| store.explain(error))?;
-        Ok(store)
+        Ok(Store { root })
     }
 
     pub fn root(&self) -> &Path {
