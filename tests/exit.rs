@@ -283,6 +283,9 @@ fn timeout_ends_a_container() {
         assert!(expected.contains(&code(&output)), "{command}: {output:?}");
         assert!(begin.elapsed() < Duration::from_secs(20), "{command}");
     }
+    // What was killed without a chance has left something to sweep.
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(rubber(["clean"]).status().unwrap().success());
 }
 
 #[test]

@@ -169,7 +169,8 @@ fn signal(pid: i32, signal: i32) {
     assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "kill({pid}, {signal})");
 }
 
-/// Takes turns in who sweeps: `rubber clean`, or the next run.
+/// Takes turns in who sweeps: `rubber clean`, or the next run. A process that is just ending has no
+/// command line any more, but may have its descriptors (and so its record's lock) for a moment.
 fn sweep(turn: usize, what: &str) {
     let begin = Instant::now();
     loop {
@@ -289,7 +290,12 @@ fn killed_at_each_step_whoever_is_killed() {
                         break;
                     }
                 }
-                let Some(who) = who else { break };
+                let Some(who) = who else {
+                    stepping.host.kill();
+                    assert_gone("killed when all steps were done");
+                    sweep(stop, "killed when all steps were done");
+                    break;
+                };
                 let what = format!("{name}: {victim} killed at step {stop}, of {who}");
                 match victim {
                     "host" => stepping.host.kill(),

@@ -12,7 +12,11 @@ use crate::{
     show::portrait::{Asked, Outside},
 };
 use anyhow::{Context, Result, bail};
-use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
+use caps::{CapSet, Capability};
+use nix::{
+    sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs},
+    unistd::geteuid,
+};
 use std::{
     ffi::{OsStr, OsString},
     io::{IsTerminal, Seek, Write, stdout},
@@ -153,8 +157,11 @@ impl Run {
             layers = layers.without(Layer::parse(word)?);
         }
         layers.check()?;
-        // Root needs no user namespace, and nobody else gets any other without one.
-        let needs_it = !nix::unistd::geteuid().is_root() && last != Layer::Process;
+        // Root needs no user namespace, and nobody else gets any other without one. Nor does the root of
+        // a container: that one lacks what making a namespace and bringing its loopback up take.
+        let may = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+        let is_able = geteuid().is_root() && may(Capability::CAP_SYS_ADMIN) && may(Capability::CAP_NET_ADMIN);
+        let needs_it = !is_able && last != Layer::Process;
         Ok(if needs_it { layers.with(Layer::Userns) } else { layers.without(Layer::Userns) })
     }
 
