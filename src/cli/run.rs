@@ -113,6 +113,9 @@ impl Run {
         let layers = self.layers()?;
         narrate::start(self.narrator());
         let (name, words) = self.image_and_command();
+        if name.as_bytes().starts_with(b"-") {
+            bail!("no flag {name:?}: rubber run --help lists them");
+        }
         // The first stage has no image, and leaves nothing that must be written down.
         let needs_store = has_image(layers) || layers.any(&[Layer::Cpu, Layer::Memory]);
         let open = if self.dry_run { Store::named } else { Store::open };
@@ -134,7 +137,7 @@ impl Run {
     /// Runs what could leave something behind: written down first, and nobody removes its image meanwhile.
     fn run_recorded(&self, config: &Config, store: &Store, image: Option<&Image>) -> Result<u8> {
         let _hold = image.map(Image::hold).transpose()?;
-        let claim = record::claim(config, store)?;
+        let claim = record::claim(config, store).map_err(|error| store.explain(error))?;
         let outcome = run::run(config);
         let released = claim.release();
         outcome.and_then(|code| released.map(|()| code))
@@ -202,6 +205,12 @@ impl Run {
         limits.warn_without(layers);
         let defaults = image.and_then(|image| image.config.config().clone()).unwrap_or_default();
         let hostname = self.hostname.clone().unwrap_or_else(|| id.clone().into());
+        if !(1..=64).contains(&hostname.len()) {
+            bail!("--hostname {hostname:?} has {} bytes: a hostname has 1 to 64", hostname.len());
+        }
+        if let Some(entry) = self.env.iter().find(|entry| entry.is_empty() || entry.as_bytes()[0] == b'=') {
+            bail!("--env {entry:?} names no variable: NAME=VALUE sets it, NAME takes the caller's");
+        }
         let workdir = self.workdir.clone().or(defaults.working_dir().clone().map(PathBuf::from));
         let workdir = workdir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or("/".into());
         if !workdir.is_absolute() {
@@ -253,7 +262,10 @@ impl Run {
         let strings =
             |list: &Option<Vec<String>>| list.iter().flatten().map(OsString::from).collect::<Vec<_>>();
         let mut command = match &self.entrypoint {
-            Some(program) => vec![program.clone()],
+            // As docker: an empty one takes the image's away.
+            Some(program) => {
+                vec![program.clone()].into_iter().filter(|program| !program.is_empty()).collect()
+            }
             None => strings(defaults.entrypoint()),
         };
         match words {
