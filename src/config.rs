@@ -3,9 +3,13 @@
 use crate::{
     container::terminal,
     layers::{Layers, cgroup, userns},
+    narrate,
 };
 use caps::Capability;
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 pub struct Config {
     /// Twelve hexadecimal digits: the hostname, and part of every name we make.
@@ -68,6 +72,18 @@ pub struct Limits {
 pub const CPU_PERIOD: u64 = 100_000;
 
 impl Config {
+    /// Where to look for a file of the container's: at its name, once its root is ours. In a dry run
+    /// it never is, and the file is where the image has it.
+    pub fn in_image(&self, path: &Path) -> PathBuf {
+        let below = path.strip_prefix("/").unwrap_or(path);
+        let in_layers = || self.image.iter().rev().map(|layer| layer.join(below));
+        match narrate::is_dry() {
+            true => in_layers().find(|file| file.symlink_metadata().is_ok()).or(in_layers().next()),
+            false => None,
+        }
+        .unwrap_or(path.into())
+    }
+
     /// What the container writes (overlay's upper layer), in the host's words.
     pub fn upper(&self) -> PathBuf {
         self.dir.join("upper")

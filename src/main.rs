@@ -17,6 +17,7 @@ mod container;
 mod doctor;
 mod facts;
 mod image;
+mod removal;
 mod show;
 mod step;
 

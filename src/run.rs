@@ -63,7 +63,6 @@ pub const HOST: &[Step] = &[
 ///   to do anything above.
 #[rustfmt::skip]
 pub const PID_1: &[Step] = &[
-    row(Process,      "end when rubber ends", process::end_with_parent),
     row(Cpu,          "join the CPU cgroup", cpu::join),
     row(Memory,       "join the memory cgroup", memory::join),
     row(Mount,        "leave the host's mount table", mount::unshare),

@@ -89,15 +89,14 @@ thread_local! {
     static PARENT: RefCell<Option<OwnedFd>> = const { RefCell::new(None) };
 }
 
-/// Makes a copy of this process. The copy does `work`, is called `name` in the
-/// narration and `rubber:name` in ps(1), and exits with what `work` answers:
-/// it never returns into its parent's code.
+/// Makes a copy of this process. The copy does `work`, is called `name` in the narration and
+/// `rubber:name` in ps(1), is killed when we end, and exits with what `work` answers: it never
+/// returns into our code.
 pub fn fork(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
     if narrate::is_dry() {
         return rehearse(name, work);
     }
-    // Only to tell the story in order: the copy says nothing until the
-    // original has told of the fork.
+    // Only to tell the story in order: the copy says nothing until we have told of the fork.
     let order = narrate::is_speaking().then(|| nix::unistd::pipe2(OFlag::O_CLOEXEC)).transpose()?;
     let parent = pidfd_open(nix::unistd::getpid())?;
     // SAFETY: no second thread exists here (held by a test), so no lock can be
@@ -110,29 +109,35 @@ pub fn fork(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid
         ForkResult::Child => {
             if let Some((reader, writer)) = order {
                 drop(writer);
-                nix::unistd::read(&reader, &mut [0])?;
+                let _ = nix::unistd::read(&reader, &mut [0]);
             }
             PARENT.set(Some(parent));
-            narrate::speaker(name);
-            let name = CString::new(format!("rubber:{name}"))?;
-            nix::sys::prctl::set_name(&name)?;
-            std::process::exit(work().unwrap_or_else(crate::report).into())
+            let outcome = begin(name).and_then(|()| work());
+            std::process::exit(outcome.unwrap_or_else(crate::report).into())
         }
     }
+}
+
+fn begin(name: &'static str) -> Result<()> {
+    narrate::speaker(name);
+    if !narrate::is_dry() {
+        nix::sys::prctl::set_name(&CString::new(format!("rubber:{name}"))?)?;
+    }
+    prctl_pdeathsig()
 }
 
 /// A dry run tells both lives in one process, one after the other.
 fn rehearse(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
     narrate::intent(format_args!("fork()"));
     let before = narrate::who();
-    narrate::speaker(name);
-    let rehearsed = work();
+    let rehearsed = begin(name).and_then(|()| work());
     narrate::speaker(before);
     rehearsed.map(|_| Pid::from_raw(0))
 }
 
-/// Asks to be killed when the process that forked us ends, however it ends.
-/// It may have ended before we asked: then we end here and now.
+/// Asks to be killed when the process that forked us ends, however it ends: a
+/// container must not outlive its rubber. It may have ended before we asked:
+/// then we end here and now.
 pub fn prctl_pdeathsig() -> Result<()> {
     call(format_args!("prctl(PR_SET_PDEATHSIG, SIGKILL)"), || {
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
@@ -248,9 +253,12 @@ pub fn reset_signals() -> Result<()> {
     if narrate::is_dry() {
         return Ok(());
     }
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is no handler of ours. KILL and STOP cannot be set, nor need be.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's own sigaction, with SIG_DFL and nothing else set: the C library hides
+    // two of the signals, and a caller may ignore those too. KILL and STOP cannot be set.
+    let default = [0_u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads one sigaction, which is ours, and writes nothing.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), 0, 8) };
     }
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .context("rt_sigprocmask(SIG_SETMASK, [])")
@@ -303,6 +311,13 @@ pub fn ioctl_terminal(pty: &std::fs::File) -> Result<OwnedFd> {
     call(format_args!("ioctl({fd}, TIOCGPTPEER, {flags:#x})"), || {
         Errno::result(unsafe { libc::ioctl(fd, libc::TIOCGPTPEER, flags) })
             .map(|peer| unsafe { OwnedFd::from_raw_fd(peer) })
+    })
+}
+
+/// Gives a file to user `uid`, and leaves its group as it is.
+pub fn fchown(file: &OwnedFd, uid: u32) -> Result<()> {
+    call(format_args!("fchown({}, {uid}, -1)", file.as_raw_fd()), || {
+        nix::unistd::fchown(file, Some(Uid::from_raw(uid)), None)
     })
 }
 
@@ -460,7 +475,7 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     if narrate::is_speaking() && (narrate::is_dry() || path.exists()) {
         narrate::note(format_args!("remove {path:?} and all below it"));
     }
-    if narrate::is_dry() { Ok(()) } else { crate::container::removal::remove_tree(path) }
+    if narrate::is_dry() { Ok(()) } else { crate::removal::remove_tree(path) }
 }
 
 // ---- how calls are written down --------------------------------------------

@@ -10,6 +10,10 @@ use anyhow::{Context, Result, bail};
 /// As docker: with less, most programs cannot even start.
 const LEAST_MEMORY: u64 = 6 << 20;
 
+/// The physical addresses of a machine of today have 52 bits. A limit beyond is
+/// a slip of the finger, and the kernel would take it without a word.
+const MOST_MEMORY: u64 = 1 << 52;
+
 #[derive(clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Args {
@@ -72,11 +76,10 @@ fn size(flag: &str, text: &str) -> Result<u64> {
         _ => bail!("{flag} {text:?} is not a size: a number and b, k, m or g, as in 128m"),
     };
     let wrong = || format!("{flag} {text:?} is not a size: a number and b, k, m or g, as in 128m");
-    let number: u64 = digits.parse().with_context(wrong)?;
-    // The kernel counts in a signed 64-bit number.
-    match number.checked_mul(unit).filter(|bytes| *bytes <= i64::MAX as u64 / 2) {
+    let number: u64 = digits.parse().ok().filter(|_| !digits.starts_with('+')).with_context(wrong)?;
+    match number.checked_mul(unit).filter(|bytes| *bytes <= MOST_MEMORY) {
         Some(bytes) => Ok(bytes),
-        None => bail!("{flag} {text:?} is more than a kernel can count"),
+        None => bail!("{flag} {text:?} is more than any machine has: at most {}t", MOST_MEMORY >> 40),
     }
 }
 

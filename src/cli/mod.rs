@@ -32,13 +32,21 @@ struct Cli {
 #[derive(Subcommand)]
 #[command(defer = true)]
 enum Command {
+    /// Run a command in a new container
     Run(Box<run::Run>),
+    /// List the images in the store
     Images(images::Images),
+    /// Make an image of a root filesystem: an archive or a directory
     Import(import::Import),
+    /// Remove images, and the layers that no other image uses
     Rmi(rmi::Rmi),
+    /// Show every step rubber takes to make a container
     Layers(layers::Layers),
+    /// Show what a process sees, and what the kernel says of it
     Facts(facts::Args),
+    /// Examine this machine: what works, what does not, and the fix
     Doctor(doctor::Doctor),
+    /// Remove what killed containers and imports have left behind
     Clean(clean::Clean),
     #[command(hide = true)]
     Portrait(portrait::Args),

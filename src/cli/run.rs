@@ -12,7 +12,11 @@ use crate::{
     show::portrait::{Asked, Outside},
 };
 use anyhow::{Context, Result, bail};
-use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
+use caps::{CapSet, Capability};
+use nix::{
+    sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs},
+    unistd::geteuid,
+};
 use std::{
     ffi::{OsStr, OsString},
     io::{IsTerminal, Seek, Write, stdout},
@@ -64,6 +68,10 @@ pub struct Run {
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<OsString>,
 
+    /// Print help (-h is the hostname, as in docker)
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+
     #[command(flatten)]
     limits: limits::Args,
 
@@ -92,10 +100,6 @@ pub struct Run {
     /// Tell all of it and do none of it
     #[arg(long, help_heading = "Learning")]
     dry_run: bool,
-
-    /// Print help
-    #[arg(long, action = clap::ArgAction::Help)]
-    help: Option<bool>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -109,30 +113,44 @@ impl Run {
         let layers = self.layers()?;
         narrate::start(self.narrator());
         let (name, words) = self.image_and_command();
+        if name.as_bytes().starts_with(b"-") {
+            bail!("no flag {name:?}: rubber run --help lists them");
+        }
         // The first stage has no image, and leaves nothing that must be written down.
-        let needs_store =
-            layers.any(&[Layer::Chroot, Layer::PivotRoot, Layer::Overlay, Layer::Cpu, Layer::Memory]);
-        let store = needs_store.then(|| Store::open(root)).transpose()?;
+        let needs_store = has_image(layers) || layers.any(&[Layer::Cpu, Layer::Memory]);
+        let open = if self.dry_run { Store::named } else { Store::open };
+        let store = needs_store.then(|| open(root)).transpose()?;
         let image = match &store {
-            Some(store) if has_image(layers) && self.rootfs.is_none() => {
-                let Some(name) = name.to_str() else { bail!("no image {name:?}: a name is plain text") };
-                Some(image::resolve(store, name)?)
-            }
+            Some(store) if has_image(layers) && self.rootfs.is_none() => Some(self.image(store, name)?),
             _ => None,
         };
-        // Nobody may remove the image from under a running container.
-        let _hold = image.as_ref().map(Image::hold).transpose()?;
         let config = self.config(layers, store.as_ref(), image.as_ref(), words)?;
-        if self.words.is_empty() && self.rootfs.is_none() && !self.tty && !self.dry_run {
+        if self.describes_itself() && !self.tty && !self.dry_run {
             hand_over_facts(&config)?;
         }
-        let claim = match &store {
-            Some(store) if !self.dry_run => Some(record::claim(&config, store)?),
-            _ => None,
-        };
-        let outcome = run::run(&config);
-        let released = claim.map_or(Ok(()), record::Claim::release);
+        match store {
+            Some(store) if !self.dry_run => self.run_recorded(&config, &store, image.as_ref()),
+            _ => run::run(&config),
+        }
+    }
+
+    /// Runs what could leave something behind: written down first, and nobody removes its image meanwhile.
+    fn run_recorded(&self, config: &Config, store: &Store, image: Option<&Image>) -> Result<u8> {
+        let _hold = image.map(Image::hold).transpose()?;
+        let claim = record::claim(config, store).map_err(|error| store.explain(error))?;
+        let outcome = run::run(config);
+        let released = claim.release();
         outcome.and_then(|code| released.map(|()| code))
+    }
+
+    /// Nothing was named to run.
+    fn describes_itself(&self) -> bool {
+        self.words.is_empty() && self.rootfs.is_none()
+    }
+
+    fn image(&self, store: &Store, name: &OsStr) -> Result<Image> {
+        let Some(name) = name.to_str() else { bail!("no image {name:?}: a name is plain text") };
+        if self.dry_run { image::plan(store, name) } else { image::resolve(store, name) }
     }
 
     fn layers(&self) -> Result<Layers> {
@@ -142,8 +160,11 @@ impl Run {
             layers = layers.without(Layer::parse(word)?);
         }
         layers.check()?;
-        // Root needs no user namespace, and nobody else gets any other without one.
-        let needs_it = !nix::unistd::geteuid().is_root() && last != Layer::Process;
+        // Root needs no user namespace, and nobody else gets any other without one. Nor does the root of
+        // a container: that one lacks what making a namespace and bringing its loopback up take.
+        let may = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+        let is_able = geteuid().is_root() && may(Capability::CAP_SYS_ADMIN) && may(Capability::CAP_NET_ADMIN);
+        let needs_it = !is_able && last != Layer::Process;
         Ok(if needs_it { layers.with(Layer::Userns) } else { layers.without(Layer::Userns) })
     }
 
@@ -184,6 +205,12 @@ impl Run {
         limits.warn_without(layers);
         let defaults = image.and_then(|image| image.config.config().clone()).unwrap_or_default();
         let hostname = self.hostname.clone().unwrap_or_else(|| id.clone().into());
+        if !(1..=64).contains(&hostname.len()) {
+            bail!("--hostname {hostname:?} has {} bytes: a hostname has 1 to 64", hostname.len());
+        }
+        if let Some(entry) = self.env.iter().find(|entry| entry.is_empty() || entry.as_bytes()[0] == b'=') {
+            bail!("--env {entry:?} names no variable: NAME=VALUE sets it, NAME takes the caller's");
+        }
         let workdir = self.workdir.clone().or(defaults.working_dir().clone().map(PathBuf::from));
         let workdir = workdir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or("/".into());
         if !workdir.is_absolute() {
@@ -235,7 +262,10 @@ impl Run {
         let strings =
             |list: &Option<Vec<String>>| list.iter().flatten().map(OsString::from).collect::<Vec<_>>();
         let mut command = match &self.entrypoint {
-            Some(program) => vec![program.clone()],
+            // As docker: an empty one takes the image's away.
+            Some(program) => {
+                vec![program.clone()].into_iter().filter(|program| !program.is_empty()).collect()
+            }
             None => strings(defaults.entrypoint()),
         };
         match words {
@@ -243,7 +273,7 @@ impl Run {
             [] => command.extend(strings(defaults.cmd())),
             words => command.extend_from_slice(words),
         }
-        if command.is_empty() && self.words.is_empty() && self.rootfs.is_none() {
+        if command.is_empty() && self.describes_itself() {
             // Without an image of our own to be found in, we are still who we are.
             return Ok(vec!["/proc/self/exe".into(), "portrait".into()]);
         }

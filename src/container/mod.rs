@@ -1,7 +1,6 @@
 //! What outlives a run, and what runs beside it.
 
 pub mod record;
-pub mod removal;
 pub mod supervise;
 pub mod terminal;
 

@@ -5,8 +5,7 @@
 //! drops the lock when the last of them ends, however it ends. So a record that
 //! can be locked has no living owner, and what it names may go.
 
-use super::removal::remove_tree;
-use crate::{config::Config, image::store::Store, layers::cgroup, sys};
+use crate::{config::Config, image::store::Store, layers::cgroup, removal::remove_tree, sys};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};

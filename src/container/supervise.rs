@@ -17,7 +17,9 @@ use nix::{
 use std::{fs::read_to_string, os::fd::AsFd};
 
 /// From now on signals wait until we look at them, so that none is lost between
-/// a fork and its wait. Job control (Ctrl-Z) still stops rubber itself.
+/// a fork and its wait. Job control (Ctrl-Z) still stops rubber itself, and a
+/// pipe that breaks under our own words is nobody else's affair: passing that
+/// on would be told, break again, and never end.
 pub fn hold_signals() -> Result<()> {
     // Whoever started us may ignore SIGCHLD, and then nobody can be waited for.
     // SAFETY: SIG_DFL is no handler of ours.
@@ -27,7 +29,7 @@ pub fn hold_signals() -> Result<()> {
 
 fn held() -> SigSet {
     let mut set = SigSet::all();
-    for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU] {
+    for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGPIPE] {
         set.remove(signal);
     }
     set

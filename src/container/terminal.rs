@@ -4,7 +4,7 @@
 use crate::{
     config::Config,
     layers::{Layer, user},
-    sys,
+    narrate, sys,
 };
 use anyhow::{Context, Result};
 use nix::{
@@ -22,7 +22,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd},
         unix::net::UnixStream,
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The way a terminal comes out of the container: (rubber's end, pid 1's end).
@@ -34,15 +34,23 @@ pub type Channel = (UnixStream, UnixStream);
 /// is the host's at this point, see `run`).
 pub fn take(config: &Config) -> Result<()> {
     let Some((_, ours)) = &config.terminal else { return Ok(()) };
-    let ptmx = if Path::new("/dev/ptmx").exists() { "/dev/ptmx" } else { "dev/ptmx" };
+    let ptmx = match Path::new("/dev/ptmx") {
+        _ if narrate::is_dry() => "/dev/null",
+        of_ours if of_ours.exists() => "/dev/ptmx",
+        _ => "dev/ptmx",
+    };
     let master =
         OpenOptions::new().read(true).write(true).open(ptmx).with_context(|| format!("open({ptmx:?})"))?;
     let terminal = sys::ioctl_terminal(&master)?;
-    nix::unistd::fchown(&terminal, Some(user::account(config)?.uid.into()), None)?;
+    sys::fchown(&terminal, user::account(config)?.uid)?;
     sys::ioctl_controlling_terminal(&terminal)?;
     if config.layers.contains(Layer::Mount) {
-        let name = nix::unistd::ttyname(&terminal)?;
+        // The first of a devpts of our own.
+        let name = PathBuf::from("/dev/pts/0");
         sys::mount(Some(&name), Path::new("/dev/console"), None, nix::mount::MsFlags::MS_BIND, None)?;
+    }
+    if narrate::is_dry() {
+        return Ok(());
     }
     send(ours, &master)?;
     nix::unistd::dup2_stdin(&terminal)?;

@@ -9,8 +9,7 @@ use nix::{
     dir::Dir,
     errno::Errno,
     fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2},
-    sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat},
-    unistd::{UnlinkatFlags, unlinkat},
+    sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat},
 };
 use std::{
     ffi::{OsStr, OsString},
@@ -118,95 +117,4 @@ pub fn names(directory: &OwnedFd) -> Result<Vec<OsString>> {
         }
     }
     Ok(names)
-}
-
-/// Removes `name` and everything below it, and refuses to step onto another mount.
-///
-/// What somebody else has removed meanwhile is not an error: the script of a killed rubber cleans up after itself.
-pub fn remove(parent: impl AsFd, name: &OsStr) -> Result<()> {
-    while !gone(&parent, name)? {
-        if let Some(directory) = step_into(&parent, name, Path::new(name))? {
-            empty(directory, name)?;
-        }
-    }
-    Ok(())
-}
-
-/// One directory is open at a time and the way back is `..`: an image may be nested deeper than we may have files open.
-fn empty(mut at: OwnedFd, name: &OsStr) -> Result<()> {
-    let mut path = PathBuf::from(name);
-    let mut depth = 0;
-    loop {
-        match first_full(&at)? {
-            Some(child) => {
-                path.push(&child);
-                match step_into(&at, &child, &path)? {
-                    Some(directory) => (at, depth) = (directory, depth + 1),
-                    None => _ = path.pop(),
-                }
-            }
-            None if depth == 0 => return Ok(()),
-            None => {
-                at = openat(&at, "..", DIRECTORY, Mode::empty()).context("openat(\"..\")")?;
-                depth -= 1;
-                path.pop();
-            }
-        }
-    }
-}
-
-/// Unlinks everything in the directory up to the first directory that is not empty, and returns that one's name.
-fn first_full(directory: &OwnedFd) -> Result<Option<OsString>> {
-    let mut dir = Dir::openat(directory, ".", DIRECTORY, Mode::empty()).context("openat(\".\")")?;
-    for entry in dir.iter() {
-        let entry = entry.context("getdents64()")?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name != "." && name != ".." && !gone(directory, name)? {
-            return Ok(Some(name.to_owned()));
-        }
-    }
-    Ok(None)
-}
-
-/// Unlinks `name`; false when it is a directory with something in it.
-fn gone(parent: impl AsFd, name: &OsStr) -> Result<bool> {
-    match unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => return Ok(true),
-        Err(Errno::EISDIR | Errno::EPERM) => (),
-        // A directory of an ordinary user's image may forbid its owner to write: `step_into` mends that.
-        Err(error) => return Err(error).with_context(|| format!("unlinkat({name:?})")),
-    }
-    match unlinkat(&parent, name, UnlinkatFlags::RemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(true),
-        Err(Errno::ENOTEMPTY | Errno::EEXIST) => Ok(false),
-        Err(Errno::EBUSY) => mount_point(name),
-        Err(error) => Err(error).with_context(|| format!("unlinkat({name:?}, AT_REMOVEDIR)")),
-    }
-}
-
-fn mount_point<T>(name: &OsStr) -> Result<T> {
-    bail!("{name:?} is a mount point: unmount it first, rubber removes nothing across a mount")
-}
-
-/// Opens a directory that is about to be emptied, and makes sure that its owner may; `None` when it has vanished.
-fn step_into(parent: impl AsFd, name: &OsStr, path: &Path) -> Result<Option<OwnedFd>> {
-    // NO_XDEV sees bind mounts of the same filesystem too, which st_dev does not.
-    let how = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_NO_XDEV);
-    let open = || openat2(&parent, name, how);
-    let opened = match open() {
-        Err(Errno::EACCES) => {
-            // It is a directory, so the flag, which follows links, has none to follow.
-            fchmodat(&parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink).and_then(|()| open())
-        }
-        other => other,
-    };
-    let opened = match opened {
-        Err(Errno::ENOENT) => return Ok(None),
-        Err(Errno::EXDEV) => return mount_point(path.as_os_str()),
-        other => other.with_context(|| format!("openat2({path:?}, RESOLVE_NO_XDEV)"))?,
-    };
-    if fstat(&opened)?.st_mode & 0o700 != 0o700 {
-        fchmod(&opened, Mode::S_IRWXU).context("fchmod(0700)")?;
-    }
-    Ok(Some(opened))
 }

@@ -4,6 +4,7 @@ use super::{
     attributes::Attributes,
     below::{self, Below, DIRECTORY},
 };
+use crate::removal;
 use anyhow::{Context, Result};
 use nix::{
     fcntl::{OFlag, openat, readlinkat},
@@ -63,7 +64,7 @@ impl Walk<'_> {
     fn leaf(&mut self, from: &OwnedFd, to: &OwnedFd, path: &Path, stat: &FileStat) -> Result<()> {
         let (_, name) = below::split(path);
         if below::look(to, &name)?.is_some() {
-            below::remove(to, &name)?;
+            removal::remove(to, &name)?;
         }
         if stat.st_nlink > 1
             && let Some(first) = self.linked.get(&stat.st_ino)
@@ -105,7 +106,7 @@ impl Walk<'_> {
 fn directory(to: impl AsFd, name: &OsStr) -> Result<()> {
     match below::look(&to, name)? {
         Some(stat) if below::kind(&stat) == SFlag::S_IFDIR => return Ok(()),
-        Some(_) => below::remove(&to, name)?,
+        Some(_) => removal::remove(&to, name)?,
         None => (),
     }
     mkdirat(&to, name, Mode::S_IRWXU).context("mkdirat()")

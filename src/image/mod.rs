@@ -69,6 +69,19 @@ pub fn resolve(store: &Store, name: &str) -> Result<Image> {
     Image::new(store, &name, config)
 }
 
+/// What `resolve` would give, but nothing is made: an image that is not there has one layer, which is not either.
+pub fn plan(store: &Store, name: &str) -> Result<Image> {
+    let name = Name::parse(name)?;
+    match store.image(&name)? {
+        Some(config) => Image::new(store, &name, config),
+        None => Ok(Image {
+            name: name.to_string(),
+            layers: vec![store.root().join("layers").join("not-there-yet")],
+            config: ImageConfiguration::default(),
+        }),
+    }
+}
+
 fn missing(store: &Store, name: &Name) -> Result<ImageConfiguration> {
     match recipe::find(name.as_str()) {
         Some(recipe) if recipe.quick => recipe::make(store, recipe),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use oci_spec::image::ImageConfiguration;
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{Read, Seek},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -77,7 +77,7 @@ pub fn make(store: &Store, recipe: &'static Recipe) -> Result<ImageConfiguration
 struct Script {
     child: std::process::Child,
     output: Option<std::process::ChildStdout>,
-    errors: PathBuf,
+    errors: File,
 }
 
 struct Failed {
@@ -92,12 +92,13 @@ impl Script {
         for other in RECIPES {
             fs::write(directory.join(other.name), other.script)?;
         }
-        let errors = directory.join("errors");
+        // Not in the store: that may be full, and then this is where it says so.
+        let errors = tempfile::tempfile().or_else(|_| tempfile::tempfile_in(directory))?;
         let mut command = Command::new("sh");
         command.arg(directory.join(recipe.name)).env("TMPDIR", directory).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         // The slow ones are asked for by name and should be seen working.
-        command.stderr(if recipe.quick { Stdio::from(File::create(&errors)?) } else { Stdio::inherit() });
+        command.stderr(if recipe.quick { Stdio::from(errors.try_clone()?) } else { Stdio::inherit() });
         let mut child = command.spawn().context("cannot start sh")?;
         let output = child.stdout.take();
         Ok(Script { child, output, errors })
@@ -112,7 +113,7 @@ impl Script {
             Err(error) => return Err(Failed { stopped: false, said: error.to_string() }),
         };
         let mut text = String::new();
-        let _ = File::open(&self.errors).and_then(|errors| errors.take(1 << 16).read_to_string(&mut text));
+        let _ = self.errors.rewind().and_then(|()| self.errors.take(1 << 16).read_to_string(&mut text));
         let stopped = status.signal() == Some(libc::SIGPIPE) || status.code() == Some(128 + libc::SIGPIPE);
         let last = text.lines().rfind(|line| !line.trim().is_empty());
         Err(Failed { stopped, said: last.map_or(format!("its recipe ended with {status}"), str::to_owned) })

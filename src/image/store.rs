@@ -9,6 +9,7 @@
 //! Reading takes no lock: both kinds of things appear by rename(2), layers before the image that names them.
 
 use super::{below, name::Name};
+use crate::removal;
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
@@ -41,13 +42,18 @@ pub struct Locked<'a> {
 impl Store {
     /// The store in `root`, else in /var/lib/rubber for root and under $XDG_DATA_HOME for others. Made when missing.
     pub fn open(root: Option<PathBuf>) -> Result<Store> {
+        let store = Store::named(root)?;
+        store.check().map_err(|error| store.explain(error))?;
+        Ok(store)
+    }
+
+    /// The same, but neither made nor looked at: for plans.
+    pub fn named(root: Option<PathBuf>) -> Result<Store> {
         let root = match root {
             Some(root) => std::path::absolute(&root).with_context(|| format!("bad --root {root:?}"))?,
             None => default_root()?,
         };
-        let store = Store { root };
-        store.check().map_err(|error| store.explain(error))?;
-        Ok(store)
+        Ok(Store { root })
     }
 
     pub fn root(&self) -> &Path {
@@ -212,7 +218,7 @@ impl Locked<'_> {
         let mut removed = Vec::new();
         for name in below::names(&directory.into())? {
             let path = tmp.join(&name);
-            below::remove(File::open(&tmp)?, &name)
+            removal::remove(File::open(&tmp)?, &name)
                 .with_context(|| format!("cannot remove the leftover {path:?}"))?;
             removed.push(path);
         }
@@ -291,7 +297,7 @@ impl Locked<'_> {
         let tmp = self.store.root.join("tmp");
         let doomed = tmp.join(name);
         fs::rename(layer, &doomed).with_context(|| format!("rename({layer:?}, {doomed:?})"))?;
-        let removed = below::remove(File::open(&tmp)?, name);
+        let removed = removal::remove(File::open(&tmp)?, name);
         removed.with_context(|| format!("cannot remove the layer {doomed:?}"))?;
         Ok(true)
     }
@@ -314,7 +320,7 @@ impl Drop for Scratch {
         if let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name())
             && let Ok(parent) = File::open(parent)
         {
-            let _ = below::remove(parent, name);
+            let _ = removal::remove(parent, name);
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     attributes::{Attributes, welcome},
     below::{self, Below, DIRECTORY},
 };
+use crate::removal;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::{
     errno::Errno,
@@ -213,7 +214,7 @@ impl Tree {
     /// A later entry replaces an earlier one of the same name, whatever it was, and never writes through it.
     fn make_way(&mut self, parent: &Path, name: &OsStr, present: Option<FileStat>) -> Result<()> {
         if present.is_some() {
-            below::remove(self.parent(parent)?, name).context("cannot replace what is there")?;
+            removal::remove(self.parent(parent)?, name).context("cannot replace what is there")?;
             self.last = None; // the path may lead elsewhere now
         }
         Ok(())

@@ -17,11 +17,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A container must not outlive the rubber that keeps it, kill -9 included.
-pub fn end_with_parent(_: &Config) -> Result<()> {
-    sys::prctl_pdeathsig()
-}
-
 /// A session of our own: Ctrl-C at the caller's terminal is rubber's to pass
 /// on, and nothing inside can type into that terminal (TIOCSTI, ioctl_tty(2)).
 pub fn take_session(config: &Config) -> Result<()> {
@@ -35,7 +30,7 @@ pub fn execute(config: &Config) -> Result<()> {
     let env = environment(config)?;
     sys::chdir(&config.workdir)?;
     sys::umask(0o022)?;
-    // `user` took this wish back: a change of credentials does (prctl(2)).
+    // Asked for after the fork, and taken back when we changed the user (prctl(2)).
     sys::prctl_pdeathsig()?;
     match config.init {
         true => become_init(|| become_command(config, &env)),
@@ -54,7 +49,7 @@ fn become_init(become_command: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 fn become_command(config: &Config, env: &[OsString]) -> Result<()> {
-    let program = find(&config.command[0], env)?;
+    let program = find(config, env)?;
     // rubber held signals back to pass them on, and Rust's start-up ignores
     // SIGPIPE: a command that inherits either behaves oddly ever after.
     sys::reset_signals()?;
@@ -84,16 +79,24 @@ fn value<'a>(env: &'a [OsString], name: &str) -> Option<&'a OsStr> {
 
 /// The file that `command` names: as it is if it has a slash, else the first
 /// program of that name in the directories of PATH.
-fn find(command: &OsStr, env: &[OsString]) -> Result<PathBuf> {
+fn find(config: &Config, env: &[OsString]) -> Result<PathBuf> {
+    let command = &config.command[0];
     if command.as_bytes().contains(&b'/') {
         return Ok(command.into());
     }
     let path = value(env, "PATH").unwrap_or_default();
     let files = std::env::split_paths(path).map(|directory| directory.join(command));
-    let mut found = files.filter(|file| file.is_file()).peekable();
+    // A link of the image's leads nowhere from outside, where a dry run looks at it.
+    let is_there = |file: &PathBuf| match narrate::is_dry() {
+        true => config.in_image(file).symlink_metadata().is_ok(),
+        false => file.is_file(),
+    };
+    let mut found = files.filter(is_there).peekable();
     let first = found.peek().cloned();
     match found.find(|file| nix::unistd::access(file, AccessFlags::X_OK).is_ok()).or(first) {
         Some(file) => Ok(file),
+        // Of an image that is not made yet nothing is known.
+        None if narrate::is_dry() => Ok(command.into()),
         None => bail!(Exit(
             127,
             format!("cannot run {command:?}: not found in PATH ({}) inside the container", path.display())

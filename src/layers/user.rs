@@ -1,13 +1,18 @@
 //! The user: a number to the kernel, a name only to /etc/passwd, the image's.
 
 use super::{Layer, userns::Ids};
-use crate::{config::Config, narrate, sys};
+use crate::{config::Config, sys};
 use anyhow::{Context, Result, bail};
 use nix::{
     fcntl::OFlag,
     unistd::{Gid, Uid},
 };
-use std::{fs::OpenOptions, io::Read, os::unix::fs::OpenOptionsExt, path::PathBuf};
+use std::{
+    fs::OpenOptions,
+    io::Read,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 /// Who the command will be.
 #[derive(Debug, PartialEq)]
@@ -33,11 +38,8 @@ pub fn become_user(config: &Config) -> Result<()> {
 
 /// Looks the user up in the files of the root we are in.
 pub fn account(config: &Config) -> Result<Account> {
-    if narrate::is_dry() && config.layers.contains(Layer::Chroot) {
-        // The image's files are not in front of us: a name stands for root then.
-        return parse(&config.user, "", "").or_else(|_| parse("0", "", ""));
-    }
-    let (passwd, group) = (database("/etc/passwd")?, database("/etc/group")?);
+    let read = |file: &str| database(&config.in_image(Path::new(file)));
+    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
     match config.layers.contains(Layer::User) {
         true => parse(&config.user, &passwd, &group),
         false => parse(&Uid::current().to_string(), &passwd, &group),
@@ -102,14 +104,14 @@ fn number(word: &str) -> Result<Option<u32>> {
 
 /// The text of a file that the image's maker wrote: it may be a fifo that
 /// never ends, or not be there.
-fn database(path: &str) -> Result<String> {
+fn database(path: &Path) -> Result<String> {
     const LIMIT: u64 = 1 << 20;
     let Ok(file) = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) else {
         return Ok(String::new());
     };
     let about = file.metadata()?;
     if !about.is_file() || about.len() > LIMIT {
-        bail!("{path} in the image is not a user database: not a file of at most 1 MiB");
+        bail!("{path:?} in the image is not a user database: not a file of at most 1 MiB");
     }
     let mut bytes = Vec::new();
     file.take(LIMIT).read_to_end(&mut bytes)?;

@@ -103,6 +103,34 @@ pub fn skip_this(why: &str) {
     skip(std::thread::current().name().unwrap_or("?"), why);
 }
 
+/// The process called `name` among the descendants of `pid`.
+pub fn descendant(pid: u32, name: &str) -> Option<i32> {
+    let mut family = vec![pid.to_string()];
+    while let Some(pid) = family.pop() {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            let comm = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+            if comm.trim() == name {
+                return child.parse().ok();
+            }
+            family.push(child.to_owned());
+        }
+    }
+    None
+}
+
+/// Waits until it is there.
+pub fn wait_for_descendant(pid: u32, name: &str) -> i32 {
+    let begin = std::time::Instant::now();
+    loop {
+        if let Some(pid) = descendant(pid, name) {
+            return pid;
+        }
+        assert!(begin.elapsed().as_secs() < 20, "no {name} came to be");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
 /// What there is on the host that a container could leave behind.
 #[derive(Debug, PartialEq)]
 pub struct Ledger {

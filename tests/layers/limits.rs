@@ -217,7 +217,7 @@ fn limits_that_make_no_sense_are_refused() {
         (&["-m", "12x"], "not a size"),
         (&["-m", ""], "not a size"),
         (&["-m", "99999999999999999999"], "not a size"),
-        (&["-m", "9999999999g"], "more than a kernel can count"),
+        (&["-m", "9999999999g"], "more than any machine has"),
         (&["--memory-swap", "64m"], "needs --memory"),
         (&["-m", "64m", "--memory-swap", "32m"], "cannot be less"),
         (&["--memory-reservation", "x"], "--memory-reservation \"x\""),

@@ -173,6 +173,9 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
         // Until then what is in /proc is the host's.
         "pid" if is_root() => &["ns.pid", "pid", "processes"],
         "pid" => &["ns.pid", "pid", "processes", "mounts"],
+        // A host may have a loopback and nothing else, too.
+        "net" if is_root() && !has_links() => &["ns.net"],
+        "net" if !has_links() => &["ns.net", "mounts"],
         "net" if is_root() => &["ns.net", "interfaces"],
         // Their own /sys, instead of a look at the host's: sysfs(5) shows a network namespace.
         "net" => &["ns.net", "interfaces", "mounts"],
@@ -189,6 +192,10 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
         changes.insert("cgroup");
     }
     changes
+}
+
+fn has_links() -> bool {
+    std::fs::read_dir("/sys/class/net").is_ok_and(|links| links.count() > 1)
 }
 
 /// Whether we ourselves are in some group that a cgroup namespace would hide.
