@@ -3,7 +3,10 @@
 
 use crate::{config::Config, sys};
 use anyhow::Result;
-use nix::mount::{MntFlags, MsFlags};
+use nix::{
+    mount::{MntFlags, MsFlags},
+    sys::statvfs::{FsFlags, statvfs},
+};
 use std::path::Path;
 
 /// pivot_root wants a mount point, so the directory is mounted onto itself.
@@ -12,8 +15,21 @@ pub fn bind(config: &Config) -> Result<()> {
     let root = &config.dir;
     sys::mount(Some(root), root, None, MsFlags::MS_BIND | MsFlags::MS_REC, None)?;
     // Device nodes in the image do nothing: /dev is a mount of our own.
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NODEV;
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NODEV | forbidden_already(root)?;
     sys::mount(None, root, None, flags, None)
+}
+
+/// What the mount that holds `directory` forbids. In a user namespace such a flag is locked: a
+/// mount that would lose it is refused (mount_namespaces(7)). /home often has some.
+fn forbidden_already(directory: &Path) -> Result<MsFlags> {
+    // In a rehearsal the directory is not there, but what it would be in is.
+    let held = statvfs(directory.parent().unwrap_or(directory))?.flags();
+    let flags = [
+        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+    ];
+    Ok(flags.into_iter().filter(|(held_by, _)| held.contains(*held_by)).map(|(_, flag)| flag).collect())
 }
 
 /// With "." twice the old root ends up mounted on top of the new one, and no

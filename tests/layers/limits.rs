@@ -41,7 +41,7 @@ fn cannot(test: &str) -> bool {
     true
 }
 
-fn is_v2() -> bool {
+pub fn is_v2() -> bool {
     Path::new(ROOT).join("cgroup.controllers").exists()
 }
 

@@ -179,6 +179,8 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
         "net" if is_root() => &["ns.net", "interfaces"],
         // Their own /sys, instead of a look at the host's: sysfs(5) shows a network namespace.
         "net" => &["ns.net", "interfaces", "mounts"],
+        // Version 2 has one group for both, and the earlier one makes it.
+        "memory" if limits::is_v2() => &[],
         "cpu" | "memory" if groups.contains(&layer) => &["cgroup"],
         // Just one id is mapped, and that is who they are already.
         "user" if is_root() => &["gid"],

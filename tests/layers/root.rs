@@ -126,6 +126,35 @@ fn mount_fills_dev_with_what_everybody_may_use() {
     );
 }
 
+/// /home is often nosuid and nodev, and for an ordinary user these are locked.
+#[test]
+fn pivot_root_works_on_a_disk_that_forbids_things() {
+    let test = "pivot_root_works_on_a_disk_that_forbids_things";
+    // An ordinary user on a machine of their own: a tmpfs, and a user namespace in the one it was mounted in.
+    let host = "mount -t tmpfs -o nosuid,nodev t /mnt && exec unshare -rm --map-user=1000 \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args([
+        "-rm",
+        "sh",
+        "-c",
+        host,
+        "sh",
+        RUBBER,
+        "--root",
+        "/mnt/store",
+        "run",
+        "--until",
+        "pivot_root",
+    ]);
+    let output = command.args(["busybox", "grep", " / ", "/proc/self/mounts"]).output();
+    let output = match output {
+        Ok(output) if !text(&output.stderr).starts_with("unshare: ") => output,
+        tried => return skip(test, &format!("no user namespaces within user namespaces here: {tried:?}")),
+    };
+    let said = text(&output.stdout);
+    assert!(said.contains("nosuid") && said.contains("nodev"), "{output:?}");
+}
+
 /// target -> (fstype, options) as the container sees them.
 fn mounts(flags: &[&str]) -> BTreeMap<String, (String, String)> {
     let table = say(flags, "cat /proc/self/mounts");
