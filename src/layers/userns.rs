@@ -103,6 +103,7 @@ fn map_ranges(uids: (u32, u32), gids: (u32, u32), programs: (&Path, &Path)) -> R
     let (uid, gid, us) = (Uid::effective(), Gid::effective(), nix::unistd::getpid());
     let (mut wait, mut go) = std::io::pipe()?;
     let mapper = sys::fork("mapper", || {
+        // A rehearsal is one process: nobody else would ever write.
         if narrate::is_dry() {
             return Ok(0);
         }
