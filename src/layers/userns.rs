@@ -112,9 +112,10 @@ fn map_ranges(uids: (u32, u32), gids: (u32, u32), programs: (&Path, &Path)) -> R
     let (mut wait, mut go) = std::io::pipe()?;
     let mapper = sys::fork("mapper", || {
         // A rehearsal is one process: nobody else would ever write.
-        if !narrate::is_dry() {
-            wait.read_exact(&mut [0])?;
+        if narrate::is_dry() {
+            return Ok(0);
         }
+        wait.read_exact(&mut [0])?;
         map(programs.0, us, uid.as_raw(), uids)?;
         map(programs.1, us, gid.as_raw(), gids)?;
         Ok(0)
@@ -132,10 +133,6 @@ fn map(program: &Path, pid: Pid, own: u32, (first, count): (u32, u32)) -> Result
     let mut command = Command::new(program);
     command.args([pid.to_string(), "0".into(), own.to_string(), "1".into()]);
     command.args(["1".into(), first.to_string(), count.to_string()]);
-    narrate::note(format_args!("run {command:?}"));
-    if narrate::is_dry() {
-        return Ok(());
-    }
     let ended = command.status().with_context(|| format!("{}", program.display()))?;
     if !ended.success() {
         bail!("{command:?} answered {ended}");

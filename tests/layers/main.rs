@@ -180,6 +180,8 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
         // Their own /sys, instead of a look at the host's: sysfs(5) shows a network namespace.
         "net" => &["ns.net", "interfaces", "mounts"],
         "cpu" | "memory" if groups.contains(&layer) => &["cgroup"],
+        // The caller's own group is root's inside, and no supplementary one any more.
+        "user" if has_ranges() => &["groups"],
         // Just one id is mapped, and that is who they are already.
         "user" if is_root() => &["gid"],
         "capabilities" => &["caps"],
@@ -192,6 +194,11 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
         changes.insert("cgroup");
     }
     changes
+}
+
+/// Whether an ordinary user's container has more ids than one.
+fn has_ranges() -> bool {
+    !is_root() && say(&[], "cat /proc/self/uid_map").lines().count() > 1
 }
 
 fn has_links() -> bool {
