@@ -12,7 +12,7 @@ mod root;
 mod spaces;
 mod table;
 
-use lab::{is_root, rubber, skip, text};
+use lab::{is_root, rubber, say, skip, text};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
