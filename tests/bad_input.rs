@@ -519,12 +519,11 @@ fn a_read_only_store_is_told() {
 fn a_full_store_is_told_and_left_whole() {
     let test = "a_full_store_is_told_and_left_whole";
     // First too small for the image, then filled up when the image is there.
-    let script = "mkdir s; mount -t tmpfs -o size=256k,mode=700 tmpfs s || exit 99
-                  RUBBER --root \"$PWD/s\" run busybox true; echo code $?; ls s/images s/layers s/tmp s/containers 2>/dev/null; echo; echo next >&2
-                  mount -o remount,size=64m s
-                  RUBBER --root \"$PWD/s\" run busybox true && cat /dev/zero >s/fill 2>/dev/null
-                  RUBBER --root \"$PWD/s\" run busybox true; echo code $?; ls s/containers; echo next >&2
-                  rm s/fill; RUBBER --root \"$PWD/s\" run busybox true; echo code $?; ls s/containers";
+    let script = "mkdir s t; mount -t tmpfs -o size=256k,mode=700 tmpfs s && mount -t tmpfs -o size=64m,mode=700 tmpfs t || exit 99
+                  RUBBER --root \"$PWD/s\" run busybox true; echo code $?; ls s/images s/layers s/tmp s/containers 2>/dev/null; echo
+                  RUBBER --root \"$PWD/t\" run busybox true && cat /dev/zero >t/fill 2>/dev/null
+                  RUBBER --root \"$PWD/t\" run busybox true; echo code $?; ls t/containers
+                  rm t/fill; RUBBER --root \"$PWD/t\" run busybox true; echo code $?; ls t/containers";
     let Some(output) = with_mounts(test, script) else { return };
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     let quiet = err.lines().filter(|line| !line.contains("making it from")).collect::<Vec<_>>();
@@ -558,8 +557,8 @@ fn a_store_on_overlay_works_with_memory_for_the_upper_layer() {
 // ---- inside another container --------------------------------------------------
 
 /// A root with rubber in it, and below it another root.
-fn root_with_rubber() -> PathBuf {
-    let root = small_root("nested");
+fn root_with_rubber(test: &str) -> PathBuf {
+    let root = small_root(test);
     fs::copy(RUBBER, root.join("bin/rubber")).unwrap();
     fs::create_dir_all(root.join("inner/bin")).unwrap();
     fs::hard_link(root.join("bin/busybox"), root.join("inner/bin/busybox")).unwrap();
@@ -576,7 +575,7 @@ fn a_privileged_container_can_hold_another() {
     if !has_busybox(test) {
         return;
     }
-    let root = root_with_rubber();
+    let root = root_with_rubber(test);
     let output = with_root(&["--privileged"], &root, NESTED);
     let said = text(&output.stdout);
     assert!(said.starts_with("inside 0 ") && said.contains("code 7\n"), "{output:?}");
@@ -590,7 +589,7 @@ fn a_plain_container_holds_another_or_says_why_not() {
     if !has_busybox(test) {
         return;
     }
-    let root = root_with_rubber();
+    let root = root_with_rubber(test);
     // Without CAP_SYS_ADMIN, without CAP_NET_ADMIN, as an ordinary user, with nothing at all.
     let store = "mkdir -m 700 /tmp/s; ";
     fs::create_dir(root.join("tmp")).unwrap();
@@ -624,7 +623,7 @@ fn the_built_in_image_runs_inside_too() {
     if !has_busybox(test) {
         return;
     }
-    let root = root_with_rubber();
+    let root = root_with_rubber(test);
     let output = with_root(&["--privileged"], &root, "rubber --root /store run; echo code $?");
     assert!(text(&output.stdout).ends_with("code 0\n") && output.stderr.is_empty(), "{output:?}");
     fs::remove_dir_all(root).unwrap();

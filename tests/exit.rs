@@ -399,6 +399,21 @@ fn no_environment_directory_or_umask_of_the_callers_comes_along() {
 }
 
 #[test]
+fn the_callers_umask_does_not_shut_the_root_directory() {
+    for umask in [0o077, 0o777] {
+        for flags in [&[][..], &["--until", "pivot_root"], &["--without", "overlay"]] {
+            let prepare = move || {
+                // SAFETY: no pointers.
+                unsafe { libc::umask(umask) };
+                Ok(())
+            };
+            let output = after(prepare, flags, "stat -c %a / /etc /dev; touch /f; stat -c %a /f");
+            assert_eq!(text(&output.stdout), "755\n755\n755\n644\n", "{umask:o} {flags:?}: {output:?}");
+        }
+    }
+}
+
+#[test]
 fn the_command_has_a_session_of_its_own() {
     for flags in WAYS {
         // Fields 1, 5, 6 and 7 of stat: pid, process group, session, terminal (proc_pid_stat(5)).

@@ -10,6 +10,7 @@ use crate::{
     narrate::{self, Form, Narrator},
     run,
     show::portrait::{Asked, Outside},
+    sys,
 };
 use anyhow::{Context, Result, bail};
 use caps::{CapSet, Capability};
@@ -128,6 +129,8 @@ impl Run {
         if self.describes_itself() && !self.tty && !self.dry_run {
             hand_over_facts(&config)?;
         }
+        // Under a caller's 077 nobody but root could enter the container's root directory.
+        sys::umask(0o022)?;
         match store {
             Some(store) if !self.dry_run => self.run_recorded(&config, &store, image.as_ref()),
             _ => run::run(&config),
@@ -233,7 +236,7 @@ impl Run {
                 .clone()
                 .or(defaults.user().clone().filter(|user| !user.is_empty()))
                 .unwrap_or("0".into()),
-            ids: if layers.contains(Layer::Userns) { Ids::of_caller() } else { Ids::Hosts },
+            ids: if layers.contains(Layer::Userns) { Ids::of_caller() } else { Ids::of_surroundings() },
             capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
             privileged: self.privileged,
             cgroup: Place::find(&id, layers, &limits),

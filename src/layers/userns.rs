@@ -16,9 +16,9 @@ use std::{
 /// Which ids exist inside.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ids {
-    /// The host's: there is no user namespace of ours.
+    /// All of them: there is no user namespace of ours.
     Hosts,
-    /// Only root, who is the caller outside.
+    /// Only root, who is the caller outside (or whoever made the namespace we are in).
     One,
     /// Root, who is the caller outside, and the ranges /etc/subuid and
     /// /etc/subgid give to the caller as 1 and up: (first, count).
@@ -35,6 +35,14 @@ impl Ids {
             Some(Ids::Ranges { uids, gids, newuidmap, newgidmap })
         })();
         found.unwrap_or(Ids::One)
+    }
+
+    /// The ids there are without a namespace of ours: all, or in one that somebody else has put us in
+    /// perhaps just one.
+    pub fn of_surroundings() -> Ids {
+        let map = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+        let counts = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+        if counts.sum::<u64>() == 1 { Ids::One } else { Ids::Hosts }
     }
 
     pub fn has_group(&self, gid: u32) -> bool {

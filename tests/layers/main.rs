@@ -12,7 +12,7 @@ mod root;
 mod spaces;
 mod table;
 
-use lab::{is_root, rubber, skip, text};
+use lab::{is_root, rubber, say, skip, text};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -182,6 +182,8 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
         // Version 2 has one group for both, and the earlier one makes it.
         "memory" if limits::is_v2() => &[],
         "cpu" | "memory" if groups.contains(&layer) => &["cgroup"],
+        // The caller's own group is root's inside, and no supplementary one any more.
+        "user" if has_ranges() => &["groups"],
         // Just one id is mapped, and that is who they are already.
         "user" if is_root() => &["gid"],
         "capabilities" => &["caps"],
@@ -194,6 +196,11 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
         changes.insert("cgroup");
     }
     changes
+}
+
+/// Whether an ordinary user's container has more ids than one.
+fn has_ranges() -> bool {
+    !is_root() && say(&[], "cat /proc/self/uid_map").lines().count() > 1
 }
 
 fn has_links() -> bool {
