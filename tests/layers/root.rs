@@ -131,7 +131,7 @@ fn mount_fills_dev_with_what_everybody_may_use() {
 fn pivot_root_works_on_a_disk_that_forbids_things() {
     let test = "pivot_root_works_on_a_disk_that_forbids_things";
     // An ordinary user on a machine of their own: a tmpfs, and a user namespace in the one it was mounted in.
-    let host = "mount -t tmpfs -o nosuid,nodev t /mnt && exec unshare -rm --map-user=1000 \"$@\"";
+    let host = "mount -t tmpfs -o nosuid,nodev t /mnt && exec unshare -rm --map-user=54321 \"$@\"";
     let mut command = Command::new("unshare");
     command.args([
         "-rm",
