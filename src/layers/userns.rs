@@ -111,7 +111,7 @@ fn map_ranges(uids: (u32, u32), gids: (u32, u32), programs: (&Path, &Path)) -> R
     let (uid, gid, us) = (Uid::effective(), Gid::effective(), nix::unistd::getpid());
     let (mut wait, mut go) = std::io::pipe()?;
     let mapper = sys::fork("mapper", || {
-        // In a rehearsal nobody is there to let us go.
+        // A rehearsal is one process: nobody else would ever write.
         if !narrate::is_dry() {
             wait.read_exact(&mut [0])?;
         }
@@ -132,8 +132,8 @@ fn map(program: &Path, pid: Pid, own: u32, (first, count): (u32, u32)) -> Result
     let mut command = Command::new(program);
     command.args([pid.to_string(), "0".into(), own.to_string(), "1".into()]);
     command.args(["1".into(), first.to_string(), count.to_string()]);
+    narrate::note(format_args!("run {command:?}"));
     if narrate::is_dry() {
-        narrate::intent(format_args!("{command:?}"));
         return Ok(());
     }
     let ended = command.status().with_context(|| format!("{}", program.display()))?;

@@ -59,6 +59,12 @@ pub fn say(flags: &[&str], script: &str) -> String {
     text(&output.stdout).trim().to_owned()
 }
 
+/// Whether the store is on an overlay itself, which can be no upper layer of another.
+pub fn on_overlay() -> bool {
+    use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
+    statfs(scratch()).is_ok_and(|about| about.filesystem_type() == OVERLAYFS_SUPER_MAGIC)
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -41,7 +41,7 @@ fn uts_names_the_container_and_not_the_host() {
     let long = "x".repeat(65);
     let output = run(&["-h", &long], "true");
     assert_eq!(code(&output), 125);
-    assert!(text(&output.stderr).contains("--hostname"), "{output:?}");
+    assert!(text(&output.stderr).contains("a hostname has 1 to 64"), "{output:?}");
     assert_eq!(hostname(), before);
 }
 
