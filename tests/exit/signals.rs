@@ -139,7 +139,7 @@ fn timeout_ends_a_container() {
     }
     // What was killed without a chance has left something to sweep.
     std::thread::sleep(Duration::from_millis(100));
-    assert!(lab::rubber(["clean"]).status().unwrap().success());
+    assert!(lab::rubber(["clean"]).output().unwrap().status.success());
 }
 
 #[test]
