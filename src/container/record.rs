@@ -140,7 +140,8 @@ fn lock(store: &Store) -> Result<Flock<File>> {
     let containers = store.containers();
     let directory = match File::open(&containers) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let _ = fs::create_dir(&containers);
+            // Another rubber may be faster: no error then.
+            fs::create_dir_all(&containers).with_context(|| display(&containers))?;
             File::open(&containers)
         }
         opened => opened,
