@@ -170,11 +170,13 @@ pub fn prctl_not_dumpable() -> Result<()> {
     call(format_args!("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)"), || nix::sys::prctl::set_dumpable(false))
 }
 
-/// Closes every descriptor from `first` on.
+/// Has every descriptor from `first` on closed by the execve that follows. Not before: if that
+/// fails, somebody still has to be told.
 pub fn close_range(first: u32) -> Result<()> {
-    // SAFETY: only called where the next thing is execve: nothing uses them any more.
-    call(format_args!("close_range({first}, {}, 0)", u32::MAX), || {
-        Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+    // SAFETY: no pointers, and nothing is closed while anybody uses it.
+    call(format_args!("close_range({first}, {}, CLOSE_RANGE_CLOEXEC)", u32::MAX), || {
+        let cloexec = libc::CLOSE_RANGE_CLOEXEC;
+        Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, cloexec) }).map(drop)
     })
 }
 
