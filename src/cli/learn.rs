@@ -128,9 +128,14 @@ fn check(checkout: &Checkout, chapter: &Chapter, json: bool) -> Result<u8> {
     let (outcome, facts) = learn::check(checkout, chapter, &progress)?;
     progress.record(chapter, &outcome);
     progress.write()?;
+    let screen = outcome.screen(chapter, progress.hints(chapter));
     print(&match json {
-        true => json!({"chapter": chapter.id, "result": outcome, "facts": facts}).to_string() + "\n",
-        false => outcome.screen(chapter, progress.hints(chapter)),
+        true => {
+            let screen = anstream::adapter::strip_str(&screen).to_string();
+            let all = json!({"chapter": chapter.id, "result": outcome, "screen": screen, "facts": facts});
+            all.to_string() + "\n"
+        }
+        false => screen,
     })?;
     if !json && matches!(outcome, Outcome::Pass) {
         print("  next         rubber learn: the next chapter; rubber learn solution: ours\n")?;
@@ -140,7 +145,10 @@ fn check(checkout: &Checkout, chapter: &Chapter, json: bool) -> Result<u8> {
 
 /// The worst of the answers is the exit code; what this machine cannot tell is worse than a pass.
 fn check_all(checkout: &Checkout, json: bool) -> Result<u8> {
-    let codes = Chapter::all(checkout)?.iter().map(|chapter| check(checkout, chapter, json)).collect::<Result<Vec<_>>>()?;
+    let codes = Chapter::all(checkout)?
+        .iter()
+        .map(|chapter| check(checkout, chapter, json))
+        .collect::<Result<Vec<_>>>()?;
     Ok([1, 3].into_iter().find(|code| codes.contains(code)).unwrap_or(0))
 }
 
@@ -148,7 +156,8 @@ fn hint(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     let mut progress = Progress::read(checkout);
     let (step, level) = (progress.step(chapter), progress.hints(chapter).min(2));
     let step = chapter.step(step).context("the chapter has no such step")?;
-    let mut text = format!("{}   step {}: {}\n\nhint {} of 3\n", chapter.name(), step.id, step.does, level + 1);
+    let mut text =
+        format!("{}   step {}: {}\n\nhint {} of 3\n", chapter.name(), step.id, step.does, level + 1);
     for line in step.hints[level].lines().flat_map(|line| match line.starts_with(' ') {
         true => vec![line.to_owned()],
         false => wrap(line, 76),
@@ -166,7 +175,10 @@ fn solution(checkout: &Checkout, chapter: &Chapter, give_up: bool) -> Result<u8>
     let file = checkout.solution(chapter);
     if !progress.passed(chapter) {
         if !give_up && !progress.gave_up(chapter) {
-            bail!(Exit(1, format!("{} is not passed yet: rubber learn hint, or solution --give-up", chapter.name())));
+            bail!(Exit(
+                1,
+                format!("{} is not passed yet: rubber learn hint, or solution --give-up", chapter.name())
+            ));
         }
         progress.give_up(chapter);
         progress.write()?;
@@ -203,10 +215,7 @@ fn reset(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     let mut progress = Progress::read(checkout);
     progress.forget(chapter);
     progress.write()?;
-    print(&format!(
-        "{file} is as the last commit has it; yours is {}\n",
-        checkout.short(&backup)
-    ))?;
+    print(&format!("{file} is as the last commit has it; yours is {}\n", checkout.short(&backup)))?;
     Ok(0)
 }
 

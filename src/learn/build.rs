@@ -25,7 +25,14 @@ pub fn build(checkout: &Checkout, chapters: &[&Chapter]) -> Result<Built> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo
         .args(["build", "--quiet", "--bin", "rubber", "--message-format=json-diagnostic-rendered-ansi"])
-        .args(["--target-dir", "target/learn", "--features", &features.join(",")])
+        .args([
+            "--config",
+            "profile.dev.debug=false",
+            "--target-dir",
+            "target/learn",
+            "--features",
+            &features.join(","),
+        ])
         .current_dir(checkout.root())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -10,8 +10,18 @@ use serde_json::Value;
 
 /// The facts worth telling; each namespace is one more.
 const TOLD: &[&str] = &[
-    "hostname", "pids", "root.fstype", "cwd", "uid", "gid", "groups", "count.processes", "count.mounts",
-    "count.interfaces", "count.fds", "limits",
+    "hostname",
+    "pids",
+    "root.fstype",
+    "cwd",
+    "uid",
+    "gid",
+    "groups",
+    "count.processes",
+    "count.mounts",
+    "count.interfaces",
+    "count.fds",
+    "limits",
 ];
 
 /// The layers that came, the calls that came and went, and the facts that differ.

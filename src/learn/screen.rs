@@ -27,12 +27,7 @@ impl Outcome {
             }
             Outcome::Wrong(finding) => finding.screen(chapter, hints),
             Outcome::Cannot { why } => {
-                format!(
-                    "{} {}   this machine cannot tell\n{}",
-                    yellow("?"),
-                    chapter.name(),
-                    rows("why", why)
-                )
+                format!("{} {}   this machine cannot tell\n{}", yellow("?"), chapter.name(), rows("why", why))
             }
         }
     }

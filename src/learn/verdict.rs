@@ -2,7 +2,7 @@
 
 use super::{
     Chapter, Checkout,
-    chapter::Diagnosis,
+    chapter::{Check, Diagnosis},
     expect::{fill, holds},
 };
 use anyhow::Result;
@@ -102,12 +102,12 @@ fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
     expressions.iter().try_fold(true, |all, text| Ok(all && holds(text, facts)?))
 }
 
-/// The first comparison that does not hold: its check and its text.
-fn failed_check<'a>(chapter: &'a Chapter, facts: &Value) -> Result<Option<(u8, &'a str)>> {
+/// The first comparison that does not hold, and the check it belongs to.
+fn failed_check<'a>(chapter: &'a Chapter, facts: &Value) -> Result<Option<(&'a Check, &'a str)>> {
     for check in &chapter.check {
         for text in &check.expect {
             if !holds(text, facts)? {
-                return Ok(Some((check.step, text)));
+                return Ok(Some((check, text)));
             }
         }
     }
@@ -154,9 +154,8 @@ fn call(facts: &Value, name: &str) -> Option<String> {
 /// The line that calls it, where there is just one.
 fn place(exercise: &Path, name: &str) -> Option<usize> {
     let text = std::fs::read_to_string(exercise).ok()?;
-    let is_call = |line: &str| {
-        !line.trim_start().starts_with("//") && line.contains(&format!("sys::{name}("))
-    };
+    let is_call =
+        |line: &str| !line.trim_start().starts_with("//") && line.contains(&format!("sys::{name}("));
     let mut lines = text.lines().zip(1..).filter(|(line, _)| is_call(line)).map(|(_, number)| number);
     let first = lines.next();
     if lines.next().is_some() { None } else { first }
@@ -216,12 +215,13 @@ fn not_started(facts: &Value) -> Finding {
     }
 }
 
-fn unnamed(chapter: &Chapter, failed: Option<(u8, &str)>, facts: &Value) -> Finding {
-    let (step, text) = failed.unwrap_or((1, "the probe answers"));
+fn unnamed(chapter: &Chapter, failed: Option<(&Check, &str)>, facts: &Value) -> Finding {
+    let text = failed.map_or("the probe answers", |(_, text)| text);
+    let (step, id) = failed.map_or((1, "probe"), |(check, _)| (check.step, &check.id));
     Finding {
         diagnosis: "run.unnamed".into(),
         step,
-        says: "something else is not as it should be".into(),
+        says: format!("something else is not as it should be ({id})"),
         expected: text.to_owned(),
         got: sides(text, facts),
         kernel: format!("rubber learn check {:02} --json has all the facts", chapter.number()),

@@ -23,7 +23,10 @@ pub fn watch(checkout: &Checkout) -> Result<u8> {
             progress.record(chapter, &outcome);
             progress.write()?;
             print(&outcome.screen(chapter, progress.hints(chapter)))?;
-            print(&format!("\nwaiting for {} to be saved; Ctrl-C ends\n", checkout.short(&chapter.exercise())))?;
+            print(&format!(
+                "\nwaiting for {} to be saved; Ctrl-C ends\n",
+                checkout.short(&chapter.exercise())
+            ))?;
         }
         sleep(PERIOD);
     }
@@ -36,10 +39,11 @@ fn saved(file: &Path) -> Option<SystemTime> {
 fn intro(checkout: &Checkout, chapter: &Chapter) -> String {
     let steps = chapter.step.iter().map(|step| format!("  {}. {}\n", step.id, step.does));
     format!(
-        "{}   {} ({} minutes)\n\n  read   {}\n  write  {}\n\n{}\nIt begins red: each step says \"not yet\" until it is written.\n\n",
+        "{}   {} ({} minutes)\n  about  {}\n\n  read   {}\n  write  {}\n\n{}\nIt begins red: each step says \"not yet\" until it is written.\n\n",
         chapter.name(),
         chapter.title,
         chapter.minutes.talk + chapter.minutes.work,
+        chapter.teaches.join(", "),
         checkout.short(&chapter.dir.join("README.md")),
         checkout.short(&chapter.exercise()),
         steps.collect::<String>(),

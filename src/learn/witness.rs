@@ -8,7 +8,11 @@ use super::{
     expect, ground,
     probe::{Answer, HELLO, LONGEST, Question},
 };
-use crate::{container, facts::{self, Facts}, sys};
+use crate::{
+    container,
+    facts::{self, Facts, Mount},
+    sys,
+};
 use anyhow::{Context, Result};
 use nix::{
     cmsg_space,
@@ -26,7 +30,7 @@ use std::{
     fs::{self, File},
     io::{IoSliceMut, Read},
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    os::unix::process::CommandExt,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -62,8 +66,8 @@ pub fn watch(attempt: &Attempt) -> Result<Value> {
     sys::sethostname(format!("lab-{}", &nonce[4..6]).as_ref())?;
     let code = run["expected_code"].as_u64().unwrap_or(64) as u8;
     fs::write(ground::CANARY, &nonce)?;
-    let (socket, stdin) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    let (socket, stdin) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    let image = fs::metadata(ground::IMAGE)?.ino();
     setsockopt(&socket, PassCred, &true)?;
     let mut watch = Watch {
         socket,
@@ -72,6 +76,7 @@ pub fn watch(attempt: &Attempt) -> Result<Value> {
         facts: json!({"run": run, "before": {"host": host()}}),
         said: [vec![], vec![]],
     };
+    watch.facts["run"]["image_inode"] = image.into();
     watch.run(attempt, stdin)?;
     watch.look_after();
     Ok(watch.facts)
@@ -220,7 +225,15 @@ impl Watch {
         if let (Ok(Value::Object(found)), Value::Object(all)) = (found, &mut self.facts) {
             all.extend(found);
         }
-        self.facts["table"] = json!(table(pid).ok());
+        let table = table(pid).unwrap_or_default();
+        self.facts["run"]["mounts"] = table.len().into();
+        let hosts = facts::own().root.map(|root| root.device);
+        let is_hosts = |mount: &Mount| Some(&mount.device) == hosts.as_ref() && mount.root == "/";
+        self.facts["run"]["hosts_root_mounted"] = table.iter().any(is_hosts).into();
+        self.facts["run"]["root_propagation"] = json!(table.first().map(|mount| &mount.propagation));
+        // The one furthest from private: that is where mounts could still travel.
+        let open = table.iter().find(|mount| mount.propagation != "private").or(table.first());
+        self.facts["run"]["propagation"] = json!(open.map(|mount| &mount.propagation));
     }
 
     /// Whether what it claims is what the kernel says of it. A claim it cannot make (without a /proc) is
@@ -235,18 +248,30 @@ impl Watch {
     /// What is different once all has ended.
     fn look_after(&mut self) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(MOST)]).into_owned();
-        let (told, plain): (Vec<_>, Vec<_>) =
-            text(&self.said[1]).lines().map(str::to_owned).partition(|line| line.starts_with("{\"who\"") || line.starts_with("{\"step\""));
+        let (told, plain): (Vec<_>, Vec<_>) = text(&self.said[1])
+            .lines()
+            .map(str::to_owned)
+            .partition(|line| line.starts_with("{\"who\"") || line.starts_with("{\"step\""));
         let error = plain.join("\n");
+        self.facts["run"]["refusal"] = refusal(&error).into();
         self.facts["run"]["error"] = error.into();
         self.facts["run"]["output"] = text(&self.said[0]).into();
         let told: Vec<Value> = told.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let calls = told.iter().filter_map(|line| line["call"].as_str());
+        self.facts["run"]["told"] = calls.collect::<Vec<_>>().join("\n").into();
         self.facts["run"]["calls"] = told.into();
         self.facts["run"]["image_written"] = Path::new(ground::IMAGE).join("written").exists().into();
         let left = |dir: &str| fs::read_dir(dir).map_or(0, |entries| entries.count());
         self.facts["run"]["left_in_store"] = left("/tmp/store/containers").into();
         self.facts["after"] = json!({"host": host()});
     }
+}
+
+/// The call and its errno: of an error of ours, what follows "cannot do this: ".
+fn refusal(error: &str) -> &str {
+    let line = error.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("rubber: ").unwrap_or(line);
+    line.strip_prefix("cannot ").and_then(|line| line.split_once(": ")).map_or(line, |(_, call)| call)
 }
 
 /// Whether process `pid` runs the very bytes of our own binary.
@@ -258,11 +283,15 @@ fn is_probe(pid: i32) -> bool {
 
 /// The whole mount table that process `pid` lives on. (Its own mountinfo leaves out what is not below its
 /// root directory.) A child goes there to look.
-fn table(pid: i32) -> Result<Vec<facts::Mount>> {
+fn table(pid: i32) -> Result<Vec<Mount>> {
     let door = File::open(format!("/proc/{pid}/ns/mnt"))?;
     let (mut reader, writer) = std::io::pipe()?;
     let scout = sys::fork("scout", move || {
-        use nix::{fcntl::{AT_FDCWD, OFlag, openat}, sched::{CloneFlags, setns}, sys::stat::Mode};
+        use nix::{
+            fcntl::{AT_FDCWD, OFlag, openat},
+            sched::{CloneFlags, setns},
+            sys::stat::Mode,
+        };
         // Opened on this side, as there need be no /proc on the other that knows us.
         let own = openat(AT_FDCWD, "/proc/self", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         setns(door, CloneFlags::CLONE_NEWNS)?;

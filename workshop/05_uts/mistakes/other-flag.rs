@@ -1,8 +1,4 @@
-//! Wrong: another namespace than the one the hostname belongs to.
-
-use crate::{config::Config, sys};
-use anyhow::Result;
-use nix::sched::CloneFlags;
+//! Wrong: another namespace than the one a hostname belongs to.
 
 pub fn unshare(config: &Config) -> Result<()> {
     sys::unshare(CloneFlags::CLONE_NEWIPC)?;
