@@ -150,6 +150,27 @@ impl Bench {
     }
 }
 
+/// What an arena could leave on the host. Containers of other tests may come and go meanwhile.
+pub fn ledger() -> lab::Ledger {
+    let mut ledger = lab::ledger();
+    ledger.cgroups.retain(|group| group.to_string_lossy().contains("rubber-arena-"));
+    ledger.containers.clear();
+    ledger.processes = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| {
+            let read = |name: &str| fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+            let comm = read("comm");
+            let named = ["arena", "warden", "scout", "bomb"]
+                .iter()
+                .any(|name| comm.trim() == format!("rubber:{name}"));
+            named || read("cgroup").contains("/rubber-arena-")
+        })
+        .map(|entry| entry.path().display().to_string())
+        .collect();
+    ledger
+}
+
 /// Replaces each function of `text` that `wrong` has, too.
 pub fn splice(text: &str, wrong: &str) -> String {
     let mut spliced = text.to_owned();

@@ -1,8 +1,8 @@
 //! Exercises that would do harm, or cheat: nothing of the host's may notice, and no cheat may pass.
 
 use crate::{
-    bench::{Bench, Chapter},
-    lab::{self, ledger},
+    bench::{Bench, Chapter, ledger},
+    lab,
 };
 use nix::{sys::signal, unistd::Pid};
 use std::{

@@ -14,7 +14,7 @@ use std::fs;
 #[test]
 fn learn_tells_every_mistake_from_every_other() {
     let Some(bench) = Bench::lock() else { return };
-    let before = lab::ledger();
+    let before = bench::ledger();
     let mut wrong = Vec::new();
     for chapter in bench.chapters() {
         // All of them are built into one rubber, so that this costs one build.
@@ -43,7 +43,7 @@ fn learn_tells_every_mistake_from_every_other() {
         bench.solve(&chapter, &bench.shipped(&chapter));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(before, lab::ledger());
+    assert_eq!(before, bench::ledger());
 }
 
 /// What of an exercise is not the lesson is the shipped file's, word for word.
