@@ -5,6 +5,7 @@ mod lab;
 
 mod bench;
 mod hostile;
+mod text;
 
 use bench::Bench;
 use std::fs;
@@ -107,6 +108,55 @@ fn learn_goes_from_red_to_green() {
     expect(&["diff", "05", "04"], 2, "name the earlier first");
     expect(&["check", "nonsense"], 2, "no chapter");
     expect(&["nonsense"], 2, "unrecognized");
+}
+
+/// `rubber learn` checks at once and after each save, and stays where it is after a pass.
+#[test]
+fn learn_watches_the_exercise() {
+    use std::io::{BufRead, BufReader};
+    let Some(bench) = Bench::lock() else { return };
+    let uts = bench.chapters().into_iter().find(|chapter| chapter.layer == "uts").unwrap();
+    assert!(bench.learn(&["start", "uts"]).status.success());
+    bench.solve(&uts, &uts.exercise);
+    let mut watch = std::process::Command::new(lab::RUBBER);
+    watch.arg("learn").current_dir(&bench.root).stdout(std::process::Stdio::piped());
+    let mut watch = watch.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut until_waiting =
+        || lines.by_ref().take_while(|line| !line.starts_with("waiting for")).collect::<Vec<_>>();
+    let first = until_waiting().join("\n");
+    bench.solve(&uts, &bench.shipped(&uts));
+    let second = until_waiting().join("\n");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert!(first.contains("It begins red") && first.contains("not yet: step 1"), "{first}");
+    assert!(second.contains("05 uts   the kernel confirms it"), "{second}");
+}
+
+/// The exercise comes back, and what was written is kept.
+#[test]
+fn learn_resets_with_a_backup() {
+    let Some(bench) = Bench::lock() else { return };
+    let uts = bench.chapters().into_iter().find(|chapter| chapter.layer == "uts").unwrap();
+    bench.solve(&uts, &uts.exercise);
+    let git = |words: &[&str]| {
+        let who = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
+        let mut git = std::process::Command::new("git");
+        assert!(
+            git.args(who).args(words).current_dir(&bench.root).output().unwrap().status.success(),
+            "{words:?}"
+        );
+    };
+    git(&["init", "-q"]);
+    git(&["add", "workshop"]);
+    git(&["commit", "-qm", "as it comes"]);
+    bench.solve(&uts, "mine");
+    let output = bench.learn(&["reset", "uts"]);
+    std::fs::remove_dir_all(bench.root.join(".git")).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let dir = bench.root.join("workshop/05_uts");
+    assert_eq!(std::fs::read_to_string(dir.join("exercise.rs")).unwrap(), uts.exercise);
+    assert_eq!(std::fs::read_to_string(dir.join("exercise.rs.1")).unwrap(), "mine");
 }
 
 /// A solution is shown after a pass, or to who gives up, and that is written down.
