@@ -31,6 +31,11 @@ pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Res
 
 /// What this machine lacks for the chapter, and the fix.
 pub fn why_not_here(chapter: &Chapter) -> Option<String> {
+    if chapter.layer() == "user" && !nix::unistd::geteuid().is_root() {
+        return Some(
+            "an ordinary user has only one id in the arena, and nobody to become; try as root".into(),
+        );
+    }
     let chapters = doctor::examine(None).chapters;
     let found = chapters.into_iter().find(|found| found.name == chapter.layer())?;
     let fix = found.fix.map(|fix| format!("; {fix}")).unwrap_or_default();
