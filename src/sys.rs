@@ -168,6 +168,33 @@ pub fn mount(
     call(format_args!("{text}"), || nix::mount::mount(source, target, fstype, flags, data))
 }
 
+/// Makes every mount at and below `path` read-only, or writable.
+pub fn mount_setattr_read_only(path: &Path, on: bool) -> Result<()> {
+    const AT_RECURSIVE: libc::c_uint = 0x8000;
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    let name = CString::new(path.as_os_str().as_encoded_bytes())?;
+    // struct mount_attr: what to set, what to clear, propagation, user namespace.
+    let attr = if on { [MOUNT_ATTR_RDONLY, 0, 0, 0] } else { [0, MOUNT_ATTR_RDONLY, 0, 0] };
+    let word = if on { "attr_set" } else { "attr_clr" };
+    // SAFETY: the kernel reads a path and one mount_attr, both ours.
+    call(
+        format_args!("mount_setattr(AT_FDCWD, {path:?}, AT_RECURSIVE, {{{word}=MOUNT_ATTR_RDONLY}})"),
+        || {
+            Errno::result(unsafe {
+                libc::syscall(
+                    libc::SYS_mount_setattr,
+                    libc::AT_FDCWD,
+                    name.as_ptr(),
+                    AT_RECURSIVE,
+                    &attr,
+                    size_of_val(&attr),
+                )
+            })
+            .map(drop)
+        },
+    )
+}
+
 pub fn umount2(target: &str, flags: MntFlags) -> Result<()> {
     call(format_args!("umount2({target:?}, {})", names(flags.iter_names())), || {
         nix::mount::umount2(target, flags)

@@ -6,6 +6,7 @@ mod facts;
 mod images;
 mod import;
 mod layers;
+mod learn;
 mod limits;
 mod portrait;
 mod privileges;
@@ -46,6 +47,8 @@ enum Command {
     Facts(facts::Args),
     /// Examine this machine: what works, what does not, and the fix
     Doctor(doctor::Doctor),
+    /// Build each layer yourself, and have the kernel confirm it
+    Learn(learn::Learn),
     /// Remove what killed containers and imports have left behind
     Clean(clean::Clean),
     #[command(hide = true)]
@@ -67,13 +70,15 @@ pub fn main() -> Result<u8> {
         Command::Layers(layers) => layers.main().map(|()| 0),
         Command::Facts(args) => facts::main(&args),
         Command::Doctor(doctor) => doctor.main(root.as_deref()),
+        Command::Learn(learn) => learn.main(),
         Command::Clean(clean) => clean.main(&store()?).map(|()| 0),
         Command::Portrait(args) => portrait::main(&args),
     }
 }
 
-/// clap knows how to say what is wrong; the exit code is docker's.
+/// clap knows how to say what is wrong; the exit code is docker's (the workshop has its own, see `learn`).
 fn usage(error: clap::Error) -> Result<u8> {
     let _ = error.print();
-    Ok(if error.use_stderr() { 125 } else { 0 })
+    let code = if std::env::args_os().nth(1).is_some_and(|word| word == "learn") { 2 } else { 125 };
+    Ok(if error.use_stderr() { code } else { 0 })
 }

@@ -16,7 +16,7 @@ mod proc;
 mod status;
 
 pub use cgroup::{Cgroup, Limits};
-pub use mounts::Mount;
+pub use mounts::{Mount, parse as mounts_in};
 pub use names::{CAPABILITY_SETS, NAMESPACES};
 
 use anyhow::{Result, bail};

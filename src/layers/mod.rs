@@ -1,23 +1,34 @@
 //! One file per layer of isolation, one layer per chapter of the workshop.
 
+#[cfg_attr(feature = "exercise-process", path = "../../workshop/00_process/exercise.rs")]
 pub mod process;
 
+#[cfg_attr(feature = "exercise-chroot", path = "../../workshop/01_chroot/exercise.rs")]
 pub mod chroot;
+#[cfg_attr(feature = "exercise-mount", path = "../../workshop/02_mount/exercise.rs")]
 pub mod mount;
+#[cfg_attr(feature = "exercise-overlay", path = "../../workshop/04_overlay/exercise.rs")]
 pub mod overlay;
+#[cfg_attr(feature = "exercise-pivot_root", path = "../../workshop/03_pivot_root/exercise.rs")]
 pub mod pivot_root;
 
 pub mod ipc;
+#[cfg_attr(feature = "exercise-net", path = "../../workshop/07_net/exercise.rs")]
 pub mod net;
+#[cfg_attr(feature = "exercise-pid", path = "../../workshop/06_pid/exercise.rs")]
 pub mod pid;
 pub mod userns;
+#[cfg_attr(feature = "exercise-uts", path = "../../workshop/05_uts/exercise.rs")]
 pub mod uts;
 
 pub mod cgroup;
+#[cfg_attr(feature = "exercise-cpu", path = "../../workshop/08_cpu/exercise.rs")]
 pub mod cpu;
+#[cfg_attr(feature = "exercise-memory", path = "../../workshop/09_memory/exercise.rs")]
 pub mod memory;
 
 pub mod capabilities;
+#[cfg_attr(feature = "exercise-user", path = "../../workshop/10_user/exercise.rs")]
 pub mod user;
 
 use Layer::*;

@@ -1,0 +1,228 @@
+//! `rubber learn`: the workshop.
+
+use crate::{
+    Exit,
+    learn::{self, Chapter, Checkout, Outcome, Progress},
+    show::columns::{print, wrap},
+};
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Subcommand;
+use serde_json::json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Build each layer yourself, and have the kernel confirm it
+///
+/// Without a command: shows the chapter you are at, and checks it each time you save.
+/// Exit codes: 0 pass, 1 not yet, 2 usage, 3 this machine cannot tell, 4 rubber's own fault.
+#[derive(clap::Args)]
+pub struct Learn {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the chapters: minutes, and how far you are
+    List,
+    /// Build your layer, run it, and ask the kernel
+    Check {
+        /// Such as 05 or uts [default: where you are]
+        chapter: Option<String>,
+        /// Check every chapter
+        #[arg(long, conflicts_with = "chapter")]
+        all: bool,
+        /// One JSON object per chapter, with all the facts
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the next of three hints for what is wrong right now
+    Hint { chapter: Option<String> },
+    /// Show the finished layer, after a pass
+    Solution {
+        chapter: Option<String>,
+        /// Before a pass, too
+        #[arg(long)]
+        give_up: bool,
+    },
+    /// Go to a chapter: finished layers stand in for what you skip
+    Start { chapter: String },
+    /// Begin a chapter's exercise again; your file is kept as a backup
+    Reset { chapter: String },
+    /// Show what changes between two chapters: in the code, in the system calls, in the facts
+    Diff { from: String, to: String },
+    #[command(hide = true)]
+    Probe,
+}
+
+impl Learn {
+    pub fn main(self) -> Result<u8> {
+        if let Some(Command::Probe) = self.command {
+            return learn::probe();
+        }
+        // Whatever is not said to be something else is not the learner's doing.
+        self.command().map_err(|error| match error.is::<Exit>() {
+            true => error,
+            false => anyhow!(Exit(4, format!("{error:#}"))),
+        })
+    }
+
+    fn command(self) -> Result<u8> {
+        let checkout = Checkout::find()?;
+        match self.command {
+            None => learn::watch(&checkout),
+            Some(Command::List) => list(&checkout),
+            Some(Command::Check { all: true, json, .. }) => check_all(&checkout, json),
+            Some(Command::Check { chapter, json, .. }) => check(&checkout, &named(&checkout, chapter)?, json),
+            Some(Command::Hint { chapter }) => hint(&checkout, &named(&checkout, chapter)?),
+            Some(Command::Solution { chapter, give_up }) => {
+                solution(&checkout, &named(&checkout, chapter)?, give_up)
+            }
+            Some(Command::Start { chapter }) => start(&checkout, &Chapter::find(&checkout, &chapter)?),
+            Some(Command::Reset { chapter }) => reset(&checkout, &Chapter::find(&checkout, &chapter)?),
+            Some(Command::Diff { from, to }) => {
+                let (from, to) = (Chapter::find(&checkout, &from)?, Chapter::find(&checkout, &to)?);
+                print(&learn::diff(&checkout, &from, &to)?)?;
+                Ok(0)
+            }
+            Some(Command::Probe) => Ok(0),
+        }
+    }
+}
+
+/// The chapter that was named, else where the learner is.
+fn named(checkout: &Checkout, word: Option<String>) -> Result<Chapter> {
+    if let Some(word) = word {
+        return Chapter::find(checkout, &word);
+    }
+    let chapters = Chapter::all(checkout)?;
+    let current = Progress::read(checkout).current(&chapters).map(|chapter| chapter.id.clone());
+    let current = current.context("there are no chapters in workshop/")?;
+    Chapter::find(checkout, &current)
+}
+
+fn list(checkout: &Checkout) -> Result<u8> {
+    let progress = Progress::read(checkout);
+    let chapters = Chapter::all(checkout)?;
+    let current = progress.current(&chapters).map(|chapter| chapter.id.clone());
+    let mut text = String::new();
+    for chapter in &chapters {
+        let state = match learn::why_not_here(chapter) {
+            _ if progress.passed(chapter) => "done".to_owned(),
+            Some(why) => format!("this machine cannot: {why}"),
+            None if progress.gave_up(chapter) => "not yet (solution seen)".to_owned(),
+            None => "not yet".to_owned(),
+        };
+        let mark = if current.as_ref() == Some(&chapter.id) { ">" } else { " " };
+        let minutes = chapter.minutes.talk + chapter.minutes.work;
+        text += &format!("{mark} {:<14} {minutes:>3} min  {:<34} {state}\n", chapter.name(), chapter.title);
+    }
+    print(&text)?;
+    Ok(0)
+}
+
+fn check(checkout: &Checkout, chapter: &Chapter, json: bool) -> Result<u8> {
+    let mut progress = Progress::read(checkout);
+    let (outcome, facts) = learn::check(checkout, chapter, &progress)?;
+    progress.record(chapter, &outcome);
+    progress.write()?;
+    let screen = outcome.screen(chapter, progress.hints(chapter));
+    print(&match json {
+        true => {
+            let screen = anstream::adapter::strip_str(&screen).to_string();
+            let all = json!({"chapter": chapter.id, "result": outcome, "screen": screen, "facts": facts});
+            all.to_string() + "\n"
+        }
+        false => screen,
+    })?;
+    if !json && matches!(outcome, Outcome::Pass) {
+        print("  next         rubber learn: the next chapter; rubber learn solution: ours\n")?;
+    }
+    Ok(outcome.code())
+}
+
+/// The worst of the answers is the exit code; what this machine cannot tell is worse than a pass.
+fn check_all(checkout: &Checkout, json: bool) -> Result<u8> {
+    let codes = Chapter::all(checkout)?
+        .iter()
+        .map(|chapter| check(checkout, chapter, json))
+        .collect::<Result<Vec<_>>>()?;
+    Ok([1, 3].into_iter().find(|code| codes.contains(code)).unwrap_or(0))
+}
+
+fn hint(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
+    let mut progress = Progress::read(checkout);
+    let (step, level) = (progress.step(chapter), progress.hints(chapter).min(2));
+    let step = chapter.step(step).context("the chapter has no such step")?;
+    let mut text =
+        format!("{}   step {}: {}\n\nhint {} of 3\n", chapter.name(), step.id, step.does, level + 1);
+    for line in step.hints[level].lines().flat_map(|line| match line.starts_with(' ') {
+        true => vec![line.to_owned()],
+        false => wrap(line, 76),
+    }) {
+        text += &format!("  {line}\n");
+    }
+    print(&text)?;
+    progress.set_hints(chapter, level + 1);
+    progress.write()?;
+    Ok(0)
+}
+
+fn solution(checkout: &Checkout, chapter: &Chapter, give_up: bool) -> Result<u8> {
+    let mut progress = Progress::read(checkout);
+    let file = checkout.solution(chapter);
+    if !progress.passed(chapter) {
+        if !give_up && !progress.gave_up(chapter) {
+            bail!(Exit(
+                1,
+                format!("{} is not passed yet: rubber learn hint, or solution --give-up", chapter.name())
+            ));
+        }
+        progress.give_up(chapter);
+        progress.write()?;
+    }
+    print(&fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?)?;
+    Ok(0)
+}
+
+fn start(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
+    let mut progress = Progress::read(checkout);
+    progress.start(chapter);
+    progress.write()?;
+    print(&format!(
+        "{}   {}\n  read         {}\n  write        {}\n  then         rubber learn\n",
+        chapter.name(),
+        chapter.title,
+        checkout.short(&chapter.dir.join("README.md")),
+        checkout.short(&chapter.exercise())
+    ))?;
+    Ok(0)
+}
+
+/// The exercise as the last commit has it.
+fn reset(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
+    let file = checkout.short(&chapter.exercise());
+    let mut git = std::process::Command::new("git");
+    git.arg("-C").arg(checkout.root()).args(["show", &format!("HEAD:./{file}")]);
+    let committed = git.output().context("cannot start git")?;
+    if !committed.status.success() {
+        bail!(Exit(2, format!("git does not have {file}: get it again from rubber's sources")));
+    }
+    let backup = backup(&chapter.exercise())?;
+    fs::write(chapter.exercise(), &committed.stdout).with_context(|| format!("cannot write {file}"))?;
+    let mut progress = Progress::read(checkout);
+    progress.forget(chapter);
+    progress.write()?;
+    print(&format!("{file} is as the last commit has it; yours is {}\n", checkout.short(&backup)))?;
+    Ok(0)
+}
+
+/// Copies the file beside itself, to the first free of `exercise.rs.1`, `.2` and so on.
+fn backup(file: &Path) -> Result<PathBuf> {
+    let numbered = |number: u32| file.with_extension(format!("rs.{number}"));
+    let free = (1..).map(numbered).find(|path| !path.exists()).context("no free name for a backup")?;
+    fs::copy(file, &free).with_context(|| format!("cannot write {}", free.display()))?;
+    Ok(free)
+}

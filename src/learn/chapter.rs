@@ -1,0 +1,134 @@
+//! A chapter of the workshop, as its directory describes it.
+
+use super::Checkout;
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chapter {
+    /// The name of its directory, such as `05_uts`.
+    #[serde(skip)]
+    pub id: String,
+    #[serde(skip)]
+    pub dir: PathBuf,
+    pub title: String,
+    pub minutes: Minutes,
+    pub teaches: Vec<String>,
+    /// For `rubber run`, with `{run.id}` and the like filled in.
+    #[serde(default)]
+    pub flags: Vec<String>,
+    pub step: Vec<Step>,
+    pub check: Vec<Check>,
+    pub diagnosis: Vec<Diagnosis>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Minutes {
+    pub talk: u32,
+    #[serde(rename = "do")]
+    pub work: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    pub id: u8,
+    pub does: String,
+    /// Where to look, which call and flag, the shape of the code.
+    pub hints: [String; 3],
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    pub id: String,
+    /// The step that makes it hold.
+    pub step: u8,
+    /// All of these must hold: see `expect`.
+    pub expect: Vec<String>,
+}
+
+/// A way to be wrong that has a name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Diagnosis {
+    pub id: String,
+    /// The step whose hints help.
+    pub step: u8,
+    /// It is this one when all of these hold, and none above it in the file does.
+    pub when: Vec<String>,
+    pub says: String,
+    /// The call to show, with the line of the exercise it is in.
+    #[serde(default)]
+    pub did: Option<String>,
+    pub expected: String,
+    pub got: String,
+    pub kernel: String,
+    pub why: String,
+    pub next: String,
+    pub man: String,
+    /// Wrong versions of the exercise in `mistakes/` that must get exactly this: the tests' business.
+    #[serde(rename = "mistakes")]
+    _mistakes: Vec<String>,
+}
+
+impl Chapter {
+    /// All chapters of the checkout, in their order.
+    pub fn all(checkout: &Checkout) -> Result<Vec<Chapter>> {
+        let workshop = checkout.workshop();
+        let entries = std::fs::read_dir(&workshop).with_context(|| format!("cannot list {workshop:?}"))?;
+        let mut dirs: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        dirs.retain(|dir| dir.join("chapter.toml").is_file());
+        dirs.sort();
+        dirs.iter().map(|dir| Chapter::read(dir)).collect()
+    }
+
+    /// The chapter called `word`: `05`, `5`, `uts` or `05_uts`.
+    pub fn find(checkout: &Checkout, word: &str) -> Result<Chapter> {
+        let all = Chapter::all(checkout)?;
+        let names: Vec<_> = all.iter().map(|chapter| chapter.id.clone()).collect();
+        let number = word.parse::<u8>().ok();
+        let known = |chapter: &Chapter| {
+            chapter.id == word || chapter.layer() == word || number == Some(chapter.number())
+        };
+        match all.into_iter().find(known) {
+            Some(chapter) => Ok(chapter),
+            None => {
+                bail!(crate::Exit(2, format!("no chapter {word:?}: there are {}", names.join(", "))))
+            }
+        }
+    }
+
+    fn read(dir: &Path) -> Result<Chapter> {
+        let file = dir.join("chapter.toml");
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file:?}"))?;
+        let chapter: Chapter = toml::from_str(&text).with_context(|| format!("{}", file.display()))?;
+        let id = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Chapter { id, dir: dir.into(), ..chapter })
+    }
+
+    pub fn number(&self) -> u8 {
+        self.id.split('_').next().and_then(|number| number.parse().ok()).unwrap_or(u8::MAX)
+    }
+
+    /// The layer it builds, which is also the name of its feature.
+    pub fn layer(&self) -> &str {
+        self.id.split_once('_').map_or(&self.id, |(_, layer)| layer)
+    }
+
+    pub fn exercise(&self) -> PathBuf {
+        self.dir.join("exercise.rs")
+    }
+
+    /// As the learner sees it named: `05 uts`.
+    pub fn name(&self) -> String {
+        format!("{:02} {}", self.number(), self.layer())
+    }
+
+    pub fn step(&self, id: u8) -> Option<&Step> {
+        self.step.iter().find(|step| step.id == id)
+    }
+}

@@ -1,0 +1,242 @@
+//! What the facts mean: a pass, not yet, or the first wrong turn that has a name.
+
+use super::{
+    Chapter, Checkout,
+    chapter::{Check, Diagnosis},
+    expect::{fill, holds},
+};
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::Value;
+use std::path::Path;
+
+/// How an exercise begins to say that a step is not written.
+pub const NOT_YET: &str = "not yet: step";
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    Pass,
+    /// The exercise stopped at a step, at `place` (file and line).
+    NotYet {
+        step: u8,
+        does: String,
+        place: String,
+    },
+    /// The compiler's first error.
+    Compiler {
+        text: String,
+        step: Option<u8>,
+    },
+    Wrong(Finding),
+    /// This machine cannot tell, and why.
+    Cannot {
+        why: String,
+    },
+}
+
+/// One failure, as the screen shows it.
+#[derive(Debug, Default, Serialize)]
+pub struct Finding {
+    pub diagnosis: String,
+    pub step: u8,
+    pub says: String,
+    /// The call, and the file and line it is made in.
+    pub did: Option<(String, String)>,
+    pub expected: String,
+    pub got: String,
+    pub kernel: String,
+    pub why: String,
+    pub next: String,
+    pub man: String,
+}
+
+impl Outcome {
+    pub fn code(&self) -> u8 {
+        match self {
+            Outcome::Pass => 0,
+            Outcome::Cannot { .. } => 3,
+            _ => 1,
+        }
+    }
+
+    /// The step whose hints help now.
+    pub fn step(&self) -> Option<u8> {
+        match self {
+            Outcome::NotYet { step, .. } => Some(*step),
+            Outcome::Compiler { step, .. } => *step,
+            Outcome::Wrong(finding) => Some(finding.step),
+            _ => None,
+        }
+    }
+}
+
+/// Judges an attempt at `chapter` by its facts.
+pub fn judge(checkout: &Checkout, chapter: &Chapter, facts: &Value) -> Result<Outcome> {
+    if let Some(not_yet) = not_yet(chapter, facts) {
+        return Ok(not_yet);
+    }
+    let run = &facts["run"];
+    if run["flood"] == true || run["timeout"] == true {
+        return Ok(Outcome::Wrong(endless(run["flood"] == true)));
+    }
+    if run["genuine"] == false {
+        return Ok(Outcome::Wrong(forged()));
+    }
+    let failed = failed_check(chapter, facts)?;
+    if failed.is_none() && run["genuine"] == true {
+        return Ok(Outcome::Pass);
+    }
+    for diagnosis in &chapter.diagnosis {
+        if all_hold(&diagnosis.when, facts)? {
+            return Ok(Outcome::Wrong(shown(checkout, chapter, diagnosis, facts)));
+        }
+    }
+    Ok(Outcome::Wrong(match run["met"] == true {
+        true => unnamed(chapter, failed, facts),
+        false => not_started(facts),
+    }))
+}
+
+fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
+    expressions.iter().try_fold(true, |all, text| Ok(all && holds(text, facts)?))
+}
+
+/// The first comparison that does not hold, and the check it belongs to.
+fn failed_check<'a>(chapter: &'a Chapter, facts: &Value) -> Result<Option<(&'a Check, &'a str)>> {
+    for check in &chapter.check {
+        for text in &check.expect {
+            if !holds(text, facts)? {
+                return Ok(Some((check, text)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn not_yet(chapter: &Chapter, facts: &Value) -> Option<Outcome> {
+    let error = facts["run"]["error"].as_str()?;
+    let rest = error.lines().find_map(|line| line.split_once(NOT_YET))?.1.trim();
+    let (step, place) = rest.split_once(" at ")?;
+    let step = step.parse().ok()?;
+    let does = chapter.step(step).map(|step| step.does.clone()).unwrap_or_default();
+    Some(Outcome::NotYet { step, does, place: place.to_owned() })
+}
+
+fn shown(checkout: &Checkout, chapter: &Chapter, diagnosis: &Diagnosis, facts: &Value) -> Finding {
+    let filled = |text: &str| fill(text, facts);
+    let did = diagnosis.did.as_ref().and_then(|name| {
+        let place = place(&chapter.exercise(), name);
+        let place = place.map(|line| format!("{}:{line}", checkout.short(&chapter.exercise())));
+        Some((call(facts, name)?, place.unwrap_or_default()))
+    });
+    Finding {
+        diagnosis: diagnosis.id.clone(),
+        step: diagnosis.step,
+        says: filled(&diagnosis.says),
+        did,
+        expected: filled(&diagnosis.expected),
+        got: filled(&diagnosis.got),
+        kernel: filled(&diagnosis.kernel),
+        why: filled(&diagnosis.why),
+        next: filled(&diagnosis.next),
+        man: diagnosis.man.clone(),
+    }
+}
+
+/// The last call of this name that was made, in the narrator's words.
+fn call(facts: &Value, name: &str) -> Option<String> {
+    let told = facts["run"]["calls"].as_array()?;
+    let begins = |call: &&str| call.strip_prefix(name).is_some_and(|rest| rest.starts_with('('));
+    told.iter().rev().filter_map(|line| line["call"].as_str()).find(begins).map(str::to_owned)
+}
+
+/// The line that calls it, where there is just one.
+fn place(exercise: &Path, name: &str) -> Option<usize> {
+    let text = std::fs::read_to_string(exercise).ok()?;
+    let is_call =
+        |line: &str| !line.trim_start().starts_with("//") && line.contains(&format!("sys::{name}("));
+    let mut lines = text.lines().zip(1..).filter(|(line, _)| is_call(line)).map(|(_, number)| number);
+    let first = lines.next();
+    if lines.next().is_some() { None } else { first }
+}
+
+// ---- what can go wrong in every chapter ----------------------------------------
+
+fn endless(flood: bool) -> Finding {
+    let (id, says, got) = match flood {
+        true => ("run.flood", "it printed more than 1 MiB", "more, and no end in sight"),
+        false => ("run.timeout", "it did not end", "still running after 8 seconds"),
+    };
+    Finding {
+        diagnosis: id.into(),
+        step: 1,
+        says: says.into(),
+        expected: "one program that runs and ends".into(),
+        got: got.into(),
+        kernel: "nothing: everything it had started was killed with its pid namespace".into(),
+        why: "a loop without an end, or something waits for what never comes".into(),
+        next: "look at the loops you wrote, then: rubber learn check".into(),
+        man: "pid_namespaces(7)".into(),
+        did: None,
+    }
+}
+
+fn forged() -> Finding {
+    Finding {
+        diagnosis: "run.forged".into(),
+        step: 1,
+        says: "somebody else answered in the probe's place".into(),
+        expected: "answers of the probe, as the kernel sees it".into(),
+        got: "answers that the kernel does not confirm".into(),
+        kernel: "see /proc/PID/exe and /proc/PID/ns of who sent them".into(),
+        why: "the right words are not enough: the kernel is asked too".into(),
+        next: "let the container's own program answer, then: rubber learn check".into(),
+        man: "unix(7)".into(),
+        did: None,
+    }
+}
+
+fn not_started(facts: &Value) -> Finding {
+    let error = facts["run"]["error"].as_str().unwrap_or_default();
+    let last = error.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing at all");
+    let code = &facts["run"]["code"];
+    Finding {
+        diagnosis: "run.failed".into(),
+        step: 1,
+        says: "the container's program never started".into(),
+        expected: "the probe runs and answers".into(),
+        got: format!("rubber ended with exit code {code}"),
+        kernel: last.to_owned(),
+        why: "a step before it failed, so there was nobody to ask".into(),
+        next: "mend the call named above, then: rubber learn check".into(),
+        man: "errno(3)".into(),
+        did: None,
+    }
+}
+
+fn unnamed(chapter: &Chapter, failed: Option<(&Check, &str)>, facts: &Value) -> Finding {
+    let text = failed.map_or("the probe answers", |(_, text)| text);
+    let (step, id) = failed.map_or((1, "probe"), |(check, _)| (check.step, &check.id));
+    Finding {
+        diagnosis: "run.unnamed".into(),
+        step,
+        says: format!("something else is not as it should be ({id})"),
+        expected: text.to_owned(),
+        got: sides(text, facts),
+        kernel: format!("rubber learn check {:02} --json has all the facts", chapter.number()),
+        why: "this comparison does not hold, and no known mistake explains it".into(),
+        next: "read the chapter's step again, then: rubber learn check".into(),
+        man: "namespaces(7)".into(),
+        did: None,
+    }
+}
+
+/// The comparison with its facts filled in.
+fn sides(text: &str, facts: &Value) -> String {
+    let value = |word: &str| match word.contains('.') && !word.starts_with('"') {
+        true => fill(&format!("{{{word}}}"), facts),
+        false => word.to_owned(),
+    };
+    text.split(' ').map(value).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,51 @@
+//! `rubber learn`: the chapter and its steps, and a check after each save.
+
+use super::{Chapter, Checkout, Progress, check};
+use crate::show::columns::print;
+use anyhow::{Context, Result};
+use std::{path::Path, thread::sleep, time::Duration, time::SystemTime};
+
+/// Polled, because inotify says nothing of network disks and shared folders.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// Until Ctrl-C. It never moves on by itself.
+pub fn watch(checkout: &Checkout) -> Result<u8> {
+    let chapters = Chapter::all(checkout)?;
+    let mut progress = Progress::read(checkout);
+    let chapter = progress.current(&chapters).context("there are no chapters in workshop/")?;
+    print(&intro(checkout, chapter))?;
+    let mut seen = None;
+    loop {
+        let now = saved(&chapter.exercise());
+        if now != seen {
+            seen = now;
+            let (outcome, _) = check(checkout, chapter, &progress)?;
+            progress.record(chapter, &outcome);
+            progress.write()?;
+            print(&outcome.screen(chapter, progress.hints(chapter)))?;
+            print(&format!(
+                "\nwaiting for {} to be saved; Ctrl-C ends\n",
+                checkout.short(&chapter.exercise())
+            ))?;
+        }
+        sleep(PERIOD);
+    }
+}
+
+fn saved(file: &Path) -> Option<SystemTime> {
+    file.metadata().and_then(|about| about.modified()).ok()
+}
+
+fn intro(checkout: &Checkout, chapter: &Chapter) -> String {
+    let steps = chapter.step.iter().map(|step| format!("  {}. {}\n", step.id, step.does));
+    format!(
+        "{}   {} ({} minutes)\n  about  {}\n\n  read   {}\n  write  {}\n\n{}\nIt begins red: each step says \"not yet\" until it is written.\n\n",
+        chapter.name(),
+        chapter.title,
+        chapter.minutes.talk + chapter.minutes.work,
+        chapter.teaches.join(", "),
+        checkout.short(&chapter.dir.join("README.md")),
+        checkout.short(&chapter.exercise()),
+        steps.collect::<String>(),
+    )
+}

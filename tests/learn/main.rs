@@ -1,0 +1,204 @@
+//! The workshop: every exercise, every layer, every mistake, in a checkout of its own.
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod bench;
+mod hostile;
+mod text;
+
+use bench::Bench;
+use std::fs;
+
+/// The exercise stops at its first step, the shipped layer passes, and every mistake gets the diagnosis
+/// that names it, on a screen that is not too long to read.
+#[test]
+fn learn_tells_every_mistake_from_every_other() {
+    let Some(bench) = Bench::lock() else { return };
+    let before = bench::ledger();
+    let mut wrong = Vec::new();
+    for chapter in bench.chapters() {
+        // All of them are built into one rubber, so that this costs one build.
+        let found = bench.check(&chapter);
+        if found["result"]["outcome"] != "pass" {
+            wrong.push(format!("{} as shipped: {}", chapter.id, found["result"]));
+        }
+    }
+    for chapter in bench.chapters() {
+        bench.solve(&chapter, &chapter.exercise);
+        let found = bench.check(&chapter);
+        if found["result"]["outcome"] != "not_yet" || found["result"]["step"] != 1 {
+            wrong.push(format!("{} exercise: {}", chapter.id, found["result"]));
+        }
+        for (mistake, diagnosis) in bench.mistakes(&chapter) {
+            bench.solve(&chapter, &bench.spliced(&chapter, &mistake));
+            let found = bench.check(&chapter);
+            if found["result"]["diagnosis"] != diagnosis {
+                wrong.push(format!("{} {mistake}: not {diagnosis}, but {}", chapter.id, found["result"]));
+            }
+            let screen = found["screen"].as_str().unwrap();
+            if screen.lines().count() > 12 || screen.lines().any(|line| line.chars().count() > 80) {
+                wrong.push(format!("{} {mistake}: too long:\n{screen}", chapter.id));
+            }
+        }
+        bench.solve(&chapter, &bench.shipped(&chapter));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(before, bench::ledger());
+}
+
+/// What of an exercise is not the lesson is the shipped file's, word for word.
+#[test]
+fn learn_exercises_differ_from_the_layers_only_in_their_steps() {
+    for chapter in bench::chapters() {
+        let shipped = bench::shipped(&chapter);
+        for function in bench::functions(&chapter.exercise) {
+            let is_lesson = function.contains("not_yet(");
+            assert!(is_lesson || shipped.contains(function), "{}: {function}", chapter.id);
+        }
+        for step in chapter.steps() {
+            let stop = format!("not_yet({step})");
+            assert_eq!(chapter.exercise.matches(&stop).count(), 1, "{}: {stop}", chapter.id);
+        }
+    }
+}
+
+/// One build with every exercise in it, and no warning.
+#[test]
+fn learn_exercises_compile_without_a_warning() {
+    let Some(bench) = Bench::lock() else { return };
+    for chapter in bench.chapters() {
+        bench.solve(&chapter, &chapter.exercise);
+    }
+    let features: Vec<_> =
+        bench.chapters().iter().map(|chapter| format!("exercise-{}", chapter.layer)).collect();
+    let mut cargo = std::process::Command::new("cargo");
+    cargo.args(["build", "--bin", "rubber", "--config", "profile.dev.debug=false"]);
+    cargo.args(["--target-dir", "target/learn", "--features", &features.join(",")]);
+    let output = cargo.current_dir(&bench.root).output().unwrap();
+    let said = lab::text(&output.stderr);
+    assert!(output.status.success() && !said.contains("warning"), "{said}");
+}
+
+/// What a learner types, from the start: each command and its exit code.
+#[test]
+fn learn_goes_from_red_to_green() {
+    let Some(bench) = Bench::lock() else { return };
+    let uts = bench.chapters().into_iter().find(|chapter| chapter.layer == "uts").unwrap();
+    bench.solve(&uts, &uts.exercise);
+    let expect = |words: &[&str], code: i32, part: &str| {
+        let output = bench.learn(words);
+        let said = lab::text(&output.stdout) + &lab::text(&output.stderr);
+        assert_eq!(lab::code(&output), code, "{words:?}: {said}");
+        assert!(said.contains(part), "{words:?}: {said}");
+    };
+    expect(&["start", "uts"], 0, "workshop/05_uts/exercise.rs");
+    expect(&["list"], 0, "> 05 uts");
+    expect(&["check"], 1, "not yet: step 1, leave the host's UTS namespace");
+    expect(&["hint"], 0, "hint 1 of 3");
+    expect(&["hint"], 0, "CLONE_NEWUTS");
+    bench.solve(&uts, &bench.spliced(&uts, "no-newuts.rs"));
+    expect(&["check"], 1, "the host's hostname changed too");
+    bench.solve(&uts, "this is no Rust");
+    expect(&["check"], 1, "error");
+    bench.solve(&uts, &bench.shipped(&uts));
+    expect(&["check", "05"], 0, "the kernel confirms it");
+    expect(&["solution", "05"], 0, "sethostname");
+    expect(&["diff", "04", "05"], 0, "+ unshare(CLONE_NEWUTS)");
+    expect(&["diff", "05", "04"], 2, "name the earlier first");
+    expect(&["check", "nonsense"], 2, "no chapter");
+    expect(&["nonsense"], 2, "unrecognized");
+}
+
+/// `rubber learn` checks at once and after each save, and stays where it is after a pass.
+#[test]
+fn learn_watches_the_exercise() {
+    use std::io::{BufRead, BufReader};
+    let Some(bench) = Bench::lock() else { return };
+    let uts = bench.chapters().into_iter().find(|chapter| chapter.layer == "uts").unwrap();
+    assert!(bench.learn(&["start", "uts"]).status.success());
+    bench.solve(&uts, &uts.exercise);
+    let mut watch = std::process::Command::new(lab::RUBBER);
+    watch.arg("learn").current_dir(&bench.root).stdout(std::process::Stdio::piped());
+    let mut watch = watch.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut until_waiting =
+        || lines.by_ref().take_while(|line| !line.starts_with("waiting for")).collect::<Vec<_>>();
+    let first = until_waiting().join("\n");
+    bench.solve(&uts, &bench.shipped(&uts));
+    let second = until_waiting().join("\n");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert!(first.contains("It begins red") && first.contains("not yet: step 1"), "{first}");
+    assert!(second.contains("05 uts   the kernel confirms it"), "{second}");
+}
+
+/// The exercise comes back, and what was written is kept.
+#[test]
+fn learn_resets_with_a_backup() {
+    let Some(bench) = Bench::lock() else { return };
+    let uts = bench.chapters().into_iter().find(|chapter| chapter.layer == "uts").unwrap();
+    bench.solve(&uts, &uts.exercise);
+    let git = |words: &[&str]| {
+        let who = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
+        let mut git = std::process::Command::new("git");
+        assert!(
+            git.args(who).args(words).current_dir(&bench.root).output().unwrap().status.success(),
+            "{words:?}"
+        );
+    };
+    git(&["init", "-q"]);
+    git(&["add", "workshop"]);
+    git(&["commit", "-qm", "as it comes"]);
+    bench.solve(&uts, "mine");
+    let output = bench.learn(&["reset", "uts"]);
+    std::fs::remove_dir_all(bench.root.join(".git")).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let dir = bench.root.join("workshop/05_uts");
+    assert_eq!(std::fs::read_to_string(dir.join("exercise.rs")).unwrap(), uts.exercise);
+    assert_eq!(std::fs::read_to_string(dir.join("exercise.rs.1")).unwrap(), "mine");
+}
+
+/// A solution is shown after a pass, or to who gives up, and that is written down.
+#[test]
+fn learn_shows_no_solution_unasked() {
+    let Some(bench) = Bench::lock() else { return };
+    std::fs::remove_file(bench.root.join(".rubber-learn")).unwrap();
+    let output = bench.learn(&["solution", "uts"]);
+    assert_eq!((lab::code(&output), output.stdout.len()), (1, 0));
+    let output = bench.learn(&["solution", "uts", "--give-up"]);
+    assert!(output.status.success() && lab::text(&output.stdout).contains("sethostname"));
+    assert!(lab::text(&bench.learn(&["list"]).stdout).contains("solution seen"));
+}
+
+/// Outside of a checkout there is nothing to learn with, and that is said.
+#[test]
+fn learn_says_where_the_exercises_are() {
+    let place = tempfile::tempdir().unwrap();
+    let binary = place.path().join("rubber");
+    std::fs::copy(lab::RUBBER, &binary).unwrap();
+    let output =
+        std::process::Command::new(&binary).args(["learn", "list"]).current_dir(&place).output().unwrap();
+    assert_eq!(lab::code(&output), 2);
+    assert!(lab::text(&output.stderr).contains("cd into a checkout"), "{output:?}");
+}
+
+#[test]
+fn learn_has_a_mistake_for_every_diagnosis_and_no_mistake_without() {
+    for chapter in bench::chapters() {
+        let named: Vec<_> =
+            bench::diagnoses(&chapter).into_iter().flat_map(|(_, mistakes)| mistakes).collect();
+        let mut files: Vec<_> = fs::read_dir(chapter.dir.join("mistakes"))
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let mut sorted = named.clone();
+        sorted.sort();
+        assert_eq!(sorted, files, "{}", chapter.id);
+        for (id, mistakes) in bench::diagnoses(&chapter) {
+            assert!(!mistakes.is_empty(), "{}: {id} has no mistake", chapter.id);
+        }
+    }
+}

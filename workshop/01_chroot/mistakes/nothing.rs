@@ -1,0 +1,5 @@
+//! Wrong: the root is never changed.
+
+pub fn change(_: &Config) -> Result<()> {
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! A writable layer over a read-only image: one image, many containers, and a
+//! start that copies nothing.
+
+use crate::{config::Config, learn::not_yet, sys};
+use anyhow::Result;
+use nix::mount::MsFlags;
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
+};
+
+/// The upper layer (what was written) and overlay's scratch directory must be
+/// on one filesystem.
+pub fn make_upper(config: &Config) -> Result<()> {
+    if config.upper_in_memory {
+        return Ok(());
+    }
+    // Step 1: make the directory for what is written, and overlay's scratch directory.
+    not_yet(1)
+}
+
+/// Image and upper show as one in the container's directory, over the upper
+/// itself. Device nodes that the image brings along do nothing (MS_NODEV).
+pub fn mount(config: &Config) -> Result<()> {
+    if config.upper_in_memory {
+        let tmpfs = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        sys::mount(
+            Some(Path::new("tmpfs")),
+            &config.dir,
+            Some("tmpfs"),
+            tmpfs,
+            Some(OsStr::new("mode=0700")),
+        )?;
+        sys::mkdir(&config.upper(), 0o755)?;
+        sys::mkdir(&config.work(), 0o755)?;
+    }
+    // Step 2: mount image and upper as one on the container's directory; `options` knows the options.
+    not_yet(2)
+}
+
+fn options(config: &Config) -> OsString {
+    let mut lower = Vec::new();
+    // Overlay wants the topmost layer first.
+    for layer in config.image.iter().rev() {
+        if !lower.is_empty() {
+            lower.push(b':');
+        }
+        lower.extend(escape(layer));
+    }
+    let mut options = b"lowerdir=".to_vec();
+    options.extend(lower);
+    options.extend(b",upperdir=");
+    options.extend(escape(&config.upper()));
+    options.extend(b",workdir=");
+    options.extend(escape(&config.work()));
+    // What is thrown away when the container ends need not reach the disk before.
+    options.extend(b",volatile");
+    if config.layers.contains(super::Layer::Userns) {
+        // trusted.* attributes are the real root's alone.
+        options.extend(b",userxattr");
+    }
+    OsString::from_vec(options)
+}
+
+/// A colon ends a path here and a comma an option.
+fn escape(path: &Path) -> Vec<u8> {
+    let escaped = |byte: &u8| match byte {
+        b':' | b',' | b'\\' => vec![b'\\', *byte],
+        byte => vec![*byte],
+    };
+    path.as_os_str().as_bytes().iter().flat_map(escaped).collect()
+}
+
+pub fn remove_upper(config: &Config) -> Result<()> {
+    sys::remove_tree(&config.work())?;
+    sys::remove_tree(&config.upper())
+}

@@ -1,0 +1,120 @@
+//! The user: a number to the kernel, a name only to /etc/passwd, the image's.
+
+use super::{Layer, userns::Ids};
+use crate::{config::Config, learn::not_yet, sys};
+use anyhow::{Context, Result, bail};
+use nix::{
+    fcntl::OFlag,
+    unistd::{Gid, Uid},
+};
+use std::{
+    fs::OpenOptions,
+    io::Read,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+/// Who the command will be.
+#[derive(Debug, PartialEq)]
+pub struct Account {
+    pub uid: u32,
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    pub home: PathBuf,
+}
+
+/// Groups first and the user last: whoever is not root any more cannot change
+/// the rest. Without setgroups(2) the caller's groups would come along.
+pub fn become_user(config: &Config) -> Result<()> {
+    let account = account(config)?;
+    // Step 1: take the supplementary groups of the account, and no others.
+    // (Where only one id is mapped, Ids::One, there are none to take and no right to.)
+    not_yet(1)?;
+    // Step 2: take its group.
+    not_yet(2)?;
+    // Step 3: take its user.
+    not_yet(3)
+}
+
+/// Looks the user up in the files of the root we are in.
+pub fn account(config: &Config) -> Result<Account> {
+    let read = |file: &str| database(&config.in_image(Path::new(file)));
+    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+    match config.layers.contains(Layer::User) {
+        true => parse(&config.user, &passwd, &group),
+        false => parse(&Uid::current().to_string(), &passwd, &group),
+    }
+}
+
+/// `spec` is `user[:group]`, each a name or a number (the formats: passwd(5), group(5)).
+fn parse(spec: &str, passwd: &str, group: &str) -> Result<Account> {
+    let (user, explicit) = match spec.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (spec, None),
+    };
+    let mut users =
+        passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(|line| line.len() >= 6);
+    let mut account = match (users.find(|line| line[0] == user || line[2] == user), number(user)?) {
+        (Some(line), _) => Account {
+            uid: number(line[2])?.context("a user in the image's /etc/passwd has no uid")?,
+            gid: number(line[3])?.context("a user in the image's /etc/passwd has no gid")?,
+            groups: members(group, line[0])?,
+            home: line[5].into(),
+        },
+        // A number needs no entry.
+        (None, Some(uid)) => Account { uid, gid: 0, groups: vec![], home: "/".into() },
+        (None, None) => bail!("no user {user:?} in the image's /etc/passwd (a number works without)"),
+    };
+    if let Some(name) = explicit {
+        account.gid = group_id(name, group)?;
+        account.groups.clear();
+    }
+    Ok(account)
+}
+
+fn group_id(name: &str, group: &str) -> Result<u32> {
+    let mut entries = group.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let gid = entries.find(|entry| entry[0] == name && entry.len() >= 3).map(|entry| entry[2]);
+    match number(gid.unwrap_or(name))? {
+        Some(gid) => Ok(gid),
+        None => bail!("no group {name:?} in the image's /etc/group (a number works without)"),
+    }
+}
+
+/// The groups that list `user` as a member.
+fn members(group: &str, user: &str) -> Result<Vec<u32>> {
+    let entries = group.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let lists = |entry: &Vec<&str>| entry.len() >= 4 && entry[3].split(',').any(|member| member == user);
+    let gids = entries.filter(lists).map(|entry| number(entry[2]));
+    Ok(gids.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// An id, or `None` for a word. Half of all 32-bit numbers are refused: to some
+/// calls they are negative, and -1 is "no change" to setuid's relatives.
+fn number(word: &str) -> Result<Option<u32>> {
+    let digits = word.strip_prefix(['-', '+']).unwrap_or(word);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(None);
+    }
+    match word.parse::<i32>() {
+        Ok(id) if id >= 0 => Ok(Some(id as u32)),
+        _ => bail!("{word} is not an id: they go from 0 to {}", i32::MAX),
+    }
+}
+
+/// The text of a file that the image's maker wrote: it may be a fifo that
+/// never ends, or not be there.
+fn database(path: &Path) -> Result<String> {
+    const LIMIT: u64 = 1 << 20;
+    let Ok(file) = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) else {
+        return Ok(String::new());
+    };
+    let about = file.metadata()?;
+    if !about.is_file() || about.len() > LIMIT {
+        bail!("{path:?} in the image is not a user database: not a file of at most 1 MiB");
+    }
+    let mut bytes = Vec::new();
+    file.take(LIMIT).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
