@@ -21,7 +21,7 @@ use nix::{
     unistd::{Gid, Uid},
 };
 use std::{
-    ffi::OsStr,
+    ffi::{CString, OsStr},
     fmt::Arguments,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     path::Path,
