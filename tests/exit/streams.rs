@@ -187,6 +187,15 @@ fn a_caller_that_waits_for_nobody_is_no_trouble() {
         let output = after(ignore, flags, "(exit 4); echo $?; sh -c 'exit 5'; exit $?");
         assert_eq!((code(&output), text(&output.stdout)), (5, "4\n".into()), "{flags:?}: {output:?}");
     }
+    // Nor where an image is made first, by a child.
+    let place = lab::scratch().join(format!("nobody-waits-{}", std::process::id()));
+    let mut command = Command::new(RUBBER);
+    command.arg("--root").arg(&place).args(["run", "busybox", "true"]).stdin(Stdio::null());
+    // SAFETY: signal(2) is all that is called between fork and exec.
+    unsafe { command.pre_exec(ignore) };
+    let output = command.output().unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    fs::remove_dir_all(place).unwrap();
 }
 
 #[test]
