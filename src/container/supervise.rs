@@ -21,9 +21,6 @@ use std::{fs::read_to_string, os::fd::AsFd};
 /// pipe that breaks under our own words is nobody else's affair: passing that
 /// on would be told, break again, and never end.
 pub fn hold_signals() -> Result<()> {
-    // Whoever started us may ignore SIGCHLD, and then nobody can be waited for.
-    // SAFETY: SIG_DFL is no handler of ours.
-    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl)? };
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&held()), None)?)
 }
 
