@@ -24,6 +24,7 @@ mod step;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    container::supervise::heed_children();
     cli::main().unwrap_or_else(report).into()
 }
 

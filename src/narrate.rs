@@ -7,9 +7,11 @@
 use crate::run::Step;
 use nix::errno::Errno;
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fmt::{Arguments, Write as _},
+    fs::File,
     io::{IsTerminal, Write as _, stderr},
+    os::fd::AsFd,
 };
 
 /// How the story is told.
@@ -37,12 +39,21 @@ thread_local! {
     // There is one thread in each of our processes, and each speaks for itself.
     static NARRATOR: Cell<Narrator> = const { Cell::new(Narrator { form: Form::Silent, dry: false, pause: false }) };
     static SPEAKER: Cell<&'static str> = const { Cell::new("host") };
+    static LISTENER: RefCell<Option<File>> = const { RefCell::new(None) };
     static COLOUR: Cell<bool> = const { Cell::new(false) };
 }
 
 pub fn start(narrator: Narrator) {
     NARRATOR.set(narrator);
     COLOUR.set(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
+}
+
+/// From here on stderr is the container's terminal, and the story still has to be told where the
+/// caller wants it. (Where that is a terminal too, it is raw now: then it goes through ours.)
+pub fn keep_listener() {
+    if is_speaking() && !stderr().is_terminal() {
+        LISTENER.set(stderr().as_fd().try_clone_to_owned().ok().map(File::from));
+    }
 }
 
 pub fn is_dry() -> bool {
@@ -173,5 +184,8 @@ fn quote(text: &str) -> String {
 fn tell(text: Arguments) {
     let mut line = String::with_capacity(160);
     let _ = writeln!(line, "{text}");
-    let _ = stderr().write_all(line.as_bytes());
+    let _ = LISTENER.with_borrow_mut(|listener| match listener {
+        Some(listener) => listener.write_all(line.as_bytes()),
+        None => stderr().write_all(line.as_bytes()),
+    });
 }

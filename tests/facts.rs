@@ -193,7 +193,10 @@ fn facts_tell_own_namespaces_from_the_hosts() {
     assert_eq!(inside["ns_host"]["uts"], false);
     for kind in ["mnt", "pid", "cgroup", "time"] {
         assert_eq!(inside["ns"][kind], outside["ns"][kind], "{kind}");
-        assert_eq!(inside["ns_host"][kind], outside["ns_host"][kind], "{kind}");
+        // Before Linux 6.18 only who may look at pid 1 knows whose mount namespace this is.
+        if !inside["ns_host"][kind].is_null() {
+            assert_eq!(inside["ns_host"][kind], outside["ns_host"][kind], "{kind}");
+        }
     }
     let names: Vec<_> = inside["interfaces"].as_array().unwrap().iter().map(|found| &found["name"]).collect();
     assert_eq!(names, ["lo"]);
@@ -297,9 +300,13 @@ fn facts_know_whether_sigpipe_was_ignored_at_the_start() {
     let ignored = |script: &str| {
         let script = script.replace("RUBBER", RUBBER);
         let facts = json_of(&Command::new("sh").args(["-c", &script]).output().unwrap());
-        // The C library leaves its own two ignored in what it spawns.
+        // The C library leaves its own two ignored in what it spawns, a shell the other two in the background.
         let ignored = facts["signals"]["ignored"].as_array().unwrap().clone();
-        Value::from_iter(ignored.into_iter().filter(|name| name != "SIG32" && name != "SIG33"))
+        Value::from_iter(
+            ignored
+                .into_iter()
+                .filter(|name| !["SIG32", "SIG33", "SIGINT", "SIGQUIT"].map(Value::from).contains(name)),
+        )
     };
     assert_eq!(ignored("exec RUBBER facts --format json"), json!([]));
     assert_eq!(ignored("trap '' PIPE USR1; exec RUBBER facts --format json"), json!(["SIGUSR1", "SIGPIPE"]));

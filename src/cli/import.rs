@@ -8,6 +8,7 @@ use crate::image::{
     recipe,
     unpack::LeftOut,
 };
+use crate::narrate;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
@@ -83,13 +84,15 @@ fn tell(left_out: &LeftOut) {
     let devices = &left_out.devices;
     if let Some(first) = devices.first() {
         let more = if devices.len() > 1 { format!(" and {} more", devices.len() - 1) } else { String::new() };
-        eprintln!("rubber: left out the device {first}{more}: a container's /dev is made by rubber");
+        narrate::warn(format_args!(
+            "left out the device {first}{more}: a container's /dev is made by rubber"
+        ));
     }
     if left_out.owners > 0 {
-        eprintln!(
-            "rubber: {} entries are yours and without setuid: their owners are not in this user namespace",
+        narrate::warn(format_args!(
+            "{} entries are yours and without setuid: their owners are not in this user namespace",
             left_out.owners
-        );
+        ));
     }
 }
 

@@ -16,6 +16,12 @@ use nix::{
 };
 use std::{fs::read_to_string, os::fd::AsFd};
 
+/// Whoever started us may ignore SIGCHLD, and then nobody could be waited for.
+pub fn heed_children() {
+    // SAFETY: SIG_DFL is no handler of ours. It cannot fail for a signal that exists.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) };
+}
+
 /// From now on signals wait until we look at them, so that none is lost between
 /// a fork and its wait. Job control (Ctrl-Z) still stops rubber itself, and a
 /// pipe that breaks under our own words is nobody else's affair: passing that

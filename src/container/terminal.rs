@@ -52,6 +52,7 @@ pub fn take(config: &Config) -> Result<()> {
     if narrate::is_dry() {
         return Ok(());
     }
+    narrate::keep_listener();
     send(ours, &master)?;
     nix::unistd::dup2_stdin(&terminal)?;
     nix::unistd::dup2_stdout(&terminal)?;

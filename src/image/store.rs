@@ -9,7 +9,7 @@
 //! Reading takes no lock: both kinds of things appear by rename(2), layers before the image that names them.
 
 use super::{below, name::Name};
-use crate::removal;
+use crate::{narrate, removal};
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
@@ -137,7 +137,10 @@ impl Store {
         let locked = self.try_lock(PATIENCE).and_then(|locked| match locked {
             Some(locked) => Ok(locked),
             None => {
-                eprintln!("rubber: waiting for another rubber that is changing the store {:?}", self.root);
+                narrate::warn(format_args!(
+                    "waiting for another rubber that is changing the store {:?}",
+                    self.root
+                ));
                 let lock = Flock::lock(self.lock_file()?, FlockArg::LockExclusive);
                 Ok(Locked { store: self, _lock: lock.map_err(|(_, errno)| errno).context("flock(LOCK_EX)")? })
             }

@@ -65,8 +65,10 @@ fn read(file: &PathBuf) -> Process {
         if call.name == "execve" && n == 0 {
             continue;
         }
-        if call.name == "write" && call.fd() == "2" {
-            let text = unquote(&call.args[1]);
+        let text = call.args.get(1).map(|text| unquote(text)).unwrap_or_default();
+        // With -t, 2 becomes the container's terminal, and the story goes on where 2 was.
+        let told = call.fd() == "2" || text.starts_with(r#"{"who""#) || text.starts_with(r#"{"step""#);
+        if call.name == "write" && told {
             process.tell(&text);
             process.writes.push(text);
             continue;

@@ -178,8 +178,8 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
         // Version 2 has one group for both, and the earlier one makes it.
         "memory" if limits::is_v2() => &[],
         "cpu" | "memory" if groups.contains(&layer) => &["cgroup"],
-        // The caller's own group is root's inside, and no supplementary one any more.
-        "user" if has_ranges() => &["groups"],
+        // The caller's groups stay outside, where they have any.
+        "user" if has_ranges() && !nix::unistd::getgroups().unwrap().is_empty() => &["groups"],
         // Just one id is mapped, and that is who they are already.
         "user" if is_root() => &["gid"],
         "capabilities" => &["caps"],

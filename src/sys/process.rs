@@ -1,0 +1,203 @@
+//! System calls about processes: how one comes, what it is sent, how it ends.
+
+use super::call;
+use crate::narrate;
+use anyhow::{Context, Result};
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    libc,
+    sys::{
+        signal::{SigSet, SigmaskHow, Signal},
+        stat::Mode,
+        wait::WaitPidFlag,
+    },
+    unistd::{ForkResult, Pid},
+};
+use std::{
+    cell::RefCell,
+    ffi::CString,
+    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+thread_local! {
+    /// A pidfd of the process that forked this one.
+    static PARENT: RefCell<Option<OwnedFd>> = const { RefCell::new(None) };
+}
+
+/// Makes a copy of this process. The copy does `work`, is called `name` in the narration and
+/// `rubber:name` in ps(1), is killed when we end, and exits with what `work` answers: it never
+/// returns into our code.
+pub fn fork(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
+    if narrate::is_dry() {
+        return rehearse(name, work);
+    }
+    // Only to tell the story in order: the copy says nothing until we have told of the fork.
+    let order = narrate::is_speaking().then(|| nix::unistd::pipe2(OFlag::O_CLOEXEC)).transpose()?;
+    let parent = pidfd_open(nix::unistd::getpid())?;
+    // SAFETY: no second thread exists here (held by a test), so no lock can be
+    // held by a thread that does not exist in the copy.
+    match unsafe { nix::unistd::fork() }.context("fork()")? {
+        ForkResult::Parent { child } => {
+            narrate::call(format_args!("fork()"), Ok(child.as_raw().into()));
+            Ok(child)
+        }
+        ForkResult::Child => {
+            if let Some((reader, writer)) = order {
+                drop(writer);
+                let _ = nix::unistd::read(&reader, &mut [0]);
+            }
+            PARENT.set(Some(parent));
+            let outcome = begin(name).and_then(|()| work());
+            std::process::exit(outcome.unwrap_or_else(crate::report).into())
+        }
+    }
+}
+
+fn begin(name: &'static str) -> Result<()> {
+    narrate::speaker(name);
+    if !narrate::is_dry() {
+        nix::sys::prctl::set_name(&CString::new(format!("rubber:{name}"))?)?;
+    }
+    prctl_pdeathsig()
+}
+
+/// A dry run tells both lives in one process, one after the other.
+fn rehearse(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
+    narrate::intent(format_args!("fork()"));
+    let before = narrate::who();
+    let rehearsed = begin(name).and_then(|()| work());
+    narrate::speaker(before);
+    rehearsed.map(|_| Pid::from_raw(0))
+}
+
+/// Asks to be killed when the process that forked us ends, however it ends: a
+/// container must not outlive its rubber. It may have ended before we asked:
+/// then we end here and now.
+pub fn prctl_pdeathsig() -> Result<()> {
+    call(format_args!("prctl(PR_SET_PDEATHSIG, SIGKILL)"), || {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
+    })?;
+    PARENT.with_borrow(|parent| match parent {
+        Some(parent) if is_readable(parent.as_fd()) => std::process::exit(125),
+        _ => Ok(()),
+    })
+}
+
+/// Whether `fd` has something to say right now. A pidfd has, once its process
+/// has ended (pidfd_open(2)).
+fn is_readable(fd: BorrowedFd) -> bool {
+    let mut fds = [nix::poll::PollFd::new(fd, nix::poll::PollFlags::POLLIN)];
+    nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
+    // SAFETY: the call makes a new descriptor (close-on-exec) and takes no pointers.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })
+        .with_context(|| format!("pidfd_open({pid}, 0)"))?;
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Collects a child that has ended: its pid, and its exit code or 128 + n for
+/// signal n, as in the shell. `None` while all of them run.
+///
+/// By hand and not with nix, whose signal type has no real-time signals: a
+/// command ended by one would be an error of ours.
+pub fn wait4(flags: WaitPidFlag) -> Result<Option<(Pid, u8)>> {
+    if narrate::is_dry() {
+        narrate::intent(format_args!("wait4(-1)"));
+        return Ok(None);
+    }
+    let mut status = 0;
+    // SAFETY: `status` is ours, and no rusage is asked for.
+    let ended =
+        Errno::result(unsafe { libc::waitpid(-1, &mut status, flags.bits()) }).context("wait4(-1)")?;
+    if ended == 0 {
+        return Ok(None);
+    }
+    let status = Ended(status);
+    narrate::call(format_args!("wait4(-1, {status})"), Ok(ended.into()));
+    Ok(Some((Pid::from_raw(ended), status.code())))
+}
+
+/// A wait status, told as strace(1) does.
+struct Ended(i32);
+
+impl Ended {
+    fn code(&self) -> u8 {
+        match libc::WIFEXITED(self.0) {
+            true => libc::WEXITSTATUS(self.0) as u8,
+            false => 128 + libc::WTERMSIG(self.0) as u8,
+        }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match libc::WIFEXITED(self.0) {
+            true => write!(f, "exit code {}", self.code()),
+            false => write!(f, "signal {}", libc::WTERMSIG(self.0)),
+        }
+    }
+}
+
+pub fn execve(program: &CString, args: &[CString], env: &[CString]) -> Result<()> {
+    let text = format!("execve({program:?}, {args:?}, {} variables)", env.len());
+    // Told before it is made: when it works, there is nobody left to tell it.
+    narrate::intent(format_args!("{text}"));
+    if narrate::is_dry() {
+        return Ok(());
+    }
+    let Err(errno) = nix::unistd::execve(program, args, env);
+    narrate::call(format_args!("execve({program:?}, ...)"), Err(errno));
+    Err(errno).context(text)
+}
+
+pub fn setsid() -> Result<()> {
+    call(format_args!("setsid()"), || nix::unistd::setsid().map(|session| session.as_raw())).map(drop)
+}
+
+pub fn kill(pid: Pid, signal: i32) -> Result<()> {
+    // SAFETY: no pointers. (nix's signals have no real-time ones.)
+    call(format_args!("kill({pid}, {signal})"), || {
+        Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
+    })
+}
+
+/// Hides this process's memory and /proc/PID/exe from whoever is in the
+/// container with it.
+pub fn prctl_not_dumpable() -> Result<()> {
+    call(format_args!("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)"), || nix::sys::prctl::set_dumpable(false))
+}
+
+/// Has every descriptor from `first` on closed by the execve that follows. Not before: if that
+/// fails, somebody still has to be told.
+pub fn close_range(first: u32) -> Result<()> {
+    // SAFETY: no pointers, and nothing is closed while anybody uses it.
+    call(format_args!("close_range({first}, {}, CLOSE_RANGE_CLOEXEC)", u32::MAX), || {
+        let cloexec = libc::CLOSE_RANGE_CLOEXEC;
+        Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, cloexec) }).map(drop)
+    })
+}
+
+pub fn umask(mode: u32) -> Result<()> {
+    let mode = Mode::from_bits_truncate(mode);
+    call(format_args!("umask(0{:o})", mode.bits()), || Ok(nix::sys::stat::umask(mode).bits() as i32))
+        .map(drop)
+}
+
+/// Every signal back to what it does by default, and none held back.
+pub fn reset_signals() -> Result<()> {
+    if narrate::is_dry() {
+        return Ok(());
+    }
+    // The kernel's own sigaction, with SIG_DFL and nothing else set: the C library hides
+    // two of the signals, and a caller may ignore those too. KILL and STOP cannot be set.
+    let default = [0_u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads one sigaction, which is ours, and writes nothing.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), 0, 8) };
+    }
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+        .context("rt_sigprocmask(SIG_SETMASK, [])")
+}
