@@ -16,6 +16,7 @@ mod run;
 use crate::image::Store;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use std::path::PathBuf;
 
 /// Build a Linux container one layer at a time, in the open
@@ -57,6 +58,9 @@ enum Command {
 
 /// Does what the command line says, and returns the exit code.
 pub fn main() -> Result<u8> {
+    // Whoever started us may ignore SIGCHLD, and then nobody can be waited for.
+    // SAFETY: SIG_DFL is no handler of ours.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl)? };
     let Cli { root, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(error),

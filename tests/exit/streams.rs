@@ -147,7 +147,7 @@ fn few_descriptors_are_enough_or_it_says_so() {
     };
     assert_eq!(make().status().unwrap().code(), Some(8));
     let mut worked = 0;
-    for most in 3..=40 {
+    for most in (3..=12).chain([16, 24, 40]) {
         let limit = move || {
             let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
             // SAFETY: the limit is ours.
@@ -169,7 +169,7 @@ fn few_descriptors_are_enough_or_it_says_so() {
             other => panic!("{most} descriptors: {other}: {output:?}"),
         }
     }
-    assert!(worked >= 24, "only with {worked} of the 38 limits from 3 to 40");
+    assert!(worked >= 5, "only with {worked} of the 13 limits from 3 to 40");
     let left: Vec<_> =
         fs::read_dir(store.join("containers")).unwrap().flatten().map(|entry| entry.path()).collect();
     assert!(left.is_empty(), "{left:?}");
@@ -187,6 +187,15 @@ fn a_caller_that_waits_for_nobody_is_no_trouble() {
         let output = after(ignore, flags, "(exit 4); echo $?; sh -c 'exit 5'; exit $?");
         assert_eq!((code(&output), text(&output.stdout)), (5, "4\n".into()), "{flags:?}: {output:?}");
     }
+    // Nor where an image is made first, by a child.
+    let place = lab::scratch().join(format!("nobody-waits-{}", std::process::id()));
+    let mut command = Command::new(RUBBER);
+    command.arg("--root").arg(&place).args(["run", "busybox", "true"]).stdin(Stdio::null());
+    // SAFETY: signal(2) is all that is called between fork and exec.
+    unsafe { command.pre_exec(ignore) };
+    let output = command.output().unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    fs::remove_dir_all(place).unwrap();
 }
 
 #[test]

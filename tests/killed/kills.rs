@@ -2,11 +2,15 @@
 
 use super::*;
 
+/// How often: a slow machine may be asked for less.
+fn count() -> usize {
+    std::env::var("RUBBER_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+}
+
 #[test]
 fn killed_at_any_moment_it_leaves_nothing_that_is_not_swept() {
     let _turn = alone();
-    let count: usize =
-        std::env::var("RUBBER_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
+    let count = count();
     let ways = ways();
     let before = lab::ledger();
     for (number, (name, flags)) in ways.iter().enumerate() {
@@ -81,11 +85,12 @@ impl Stepping {
 fn killed_at_each_step_whoever_is_killed() {
     let _turn = alone();
     let before = lab::ledger();
+    let stride = if count() < 100 { 4 } else { 1 };
     for (name, flags) in [ways().remove(0), ways().remove(1)] {
         for victim in ["host", "rubber:pid 1"] {
             let mut reached = 0;
             // As many rounds as there are prompts: each ends at a later one.
-            for stop in 1.. {
+            for stop in (1..).step_by(stride) {
                 let mut stepping = Stepping::start(&flags);
                 let mut who = stepping.next();
                 for _ in 1..stop {
@@ -118,7 +123,7 @@ fn killed_at_each_step_whoever_is_killed() {
                 assert_gone(&what);
                 sweep(stop, &what);
             }
-            assert!(reached > 10, "{name}: {victim}: only {reached} steps");
+            assert!(reached > 10 / stride, "{name}: {victim}: only {reached} steps");
         }
     }
     assert_balanced(&before);
