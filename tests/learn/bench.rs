@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{Mutex, MutexGuard},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 pub struct Chapter {
@@ -169,6 +171,15 @@ pub fn ledger() -> lab::Ledger {
         .map(|entry| entry.path().display().to_string())
         .collect();
     ledger
+}
+
+/// The ledger must come to balance: what was killed is gone a moment later.
+pub fn assert_balanced(before: &lab::Ledger) {
+    let begin = Instant::now();
+    while ledger() != *before {
+        assert!(begin.elapsed().as_secs() < 5, "before {before:#?}\nafter {:#?}", ledger());
+        sleep(Duration::from_millis(20));
+    }
 }
 
 /// Replaces each function of `text` that `wrong` has, too.

@@ -1,7 +1,7 @@
 //! Exercises that would do harm, or cheat: nothing of the host's may notice, and no cheat may pass.
 
 use crate::{
-    bench::{Bench, Chapter, ledger},
+    bench::{Bench, Chapter, assert_balanced, ledger},
     lab,
 };
 use nix::{sys::signal, unistd::Pid};
@@ -21,15 +21,6 @@ fn pid_exercise(body: &str) -> String {
         "use crate::{{config::Config, sys}};\nuse anyhow::Result;\n\n\
          pub fn unshare(_: &Config) -> Result<()> {{\n{body}\n}}\n"
     )
-}
-
-/// The ledger must come to balance: what was killed is gone a moment later.
-fn assert_balanced(before: &lab::Ledger) {
-    let begin = Instant::now();
-    while ledger() != *before {
-        assert!(begin.elapsed().as_secs() < 5, "before {before:#?}\nafter {:#?}", ledger());
-        sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
