@@ -11,7 +11,7 @@ mod check;
 mod checkout;
 mod diff;
 mod expect;
-mod ground;
+pub mod ground;
 mod probe;
 mod progress;
 mod screen;
