@@ -5,10 +5,7 @@ use crate::{
     show::demo::{self, Ground},
 };
 use anyhow::Result;
-use std::{
-    io::{IsTerminal, stdin, stdout},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 /// Show what each layer changes: the same command without it and with it, side by side
 ///
@@ -37,7 +34,7 @@ impl Demo {
             Some(place) => &chapters[place..=place],
             None => &chapters[..],
         };
-        let is_screen = stdin().is_terminal() && stdout().is_terminal();
+        let is_screen = demo::is_fit();
         let ground = Ground::prepare(store)?;
         match &self.cast {
             Some(file) => demo::record(&ground, chosen, file),

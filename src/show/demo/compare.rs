@@ -34,7 +34,7 @@ fn told(facts: &Value, name: &str) -> String {
     let found = find(facts, name);
     match (name.split_once('.'), found) {
         (Some(("ns", kind)), Some(inode @ Value::Number(_))) => match facts["host"]["ns"][kind] == *inode {
-            true => format!("{inode} the host's"),
+            true => format!("{inode} host's"),
             false => format!("{inode} its own"),
         },
         (Some((_, what)), Some(Value::Number(bytes))) if what.starts_with("memory") => {
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_namespace_is_the_hosts_or_its_own() {
         let facts = json!({"ns": {"uts": 7}, "host": {"ns": {"uts": 7}}, "limits": {"cpus": null}});
-        assert_eq!(told(&facts, "ns.uts"), "7 the host's");
+        assert_eq!(told(&facts, "ns.uts"), "7 host's");
         assert_eq!((told(&facts, "limits.cpus"), told(&facts, "gone.it")), ("no limit".into(), "?".into()));
     }
 

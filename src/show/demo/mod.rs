@@ -19,6 +19,7 @@ pub use beats::{all, find};
 pub use cast::record;
 pub use keys::present;
 pub use plain::{check, tell};
+pub use terminal::is_fit;
 
 use crate::{
     doctor,

@@ -3,8 +3,9 @@
 use super::{
     Ground,
     beats::{Beat, Chapter},
-    compare::{broken, lines, rows},
+    compare::{Row, broken, lines, rows},
     side::{self, Side},
+    terminal,
 };
 use crate::{
     layers::Layer,
@@ -14,6 +15,9 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use std::io::Read;
 
+/// Narrower than this is not catered for.
+const LEAST: usize = 40;
+
 pub const TITLE: Style = AnsiColor::Cyan.on_default().bold();
 pub const MARKED: Style = AnsiColor::Yellow.on_default().bold();
 pub const BOLD: Style = Style::new().bold();
@@ -21,9 +25,13 @@ pub const DIM: Style = Style::new().dimmed();
 
 /// Prints every beat of the chapters, one after another.
 pub fn tell(ground: &Ground, chapters: &[Chapter]) -> Result<u8> {
+    let width = match terminal::size() {
+        (0, _) => WIDTH,
+        (columns, _) => columns.clamp(LEAST, WIDTH),
+    };
     for chapter in chapters {
         for number in 0..chapter.beats.len() {
-            print(&beat(ground, chapter, number)?)?;
+            print(&beat(ground, chapter, number, width)?.concat())?;
         }
     }
     Ok(0)
@@ -41,45 +49,57 @@ pub fn both(ground: &Ground, chapter: &Chapter, beat: &Beat) -> Result<[Side; 2]
     Ok([take(chapter.stage_before())?, take(Some(chapter.layer))?])
 }
 
-/// A whole beat as text of at most 80 columns.
-pub fn beat(ground: &Ground, chapter: &Chapter, number: usize) -> Result<String> {
+/// A whole beat as text of at most `width` columns: what it is about, the command, both sides, the facts, the notes.
+pub fn beat(ground: &Ground, chapter: &Chapter, number: usize, width: usize) -> Result<[String; 6]> {
     let beat = &chapter.beats[number];
-    let mut text = heading(chapter, number);
+    let (heading, script) = (heading(chapter, number, width), script(beat, width));
     if let Some(why) = ground.why_not(chapter.layer) {
-        return Ok(text + &format!("\nskipped: {why}\n\n"));
+        let skipped = paragraph(&format!("skipped: {why}"), width);
+        return Ok([heading, script, "\n".to_owned() + &skipped, String::new(), String::new(), "\n".into()]);
     }
     let [before, after] = both(ground, chapter, beat)?;
-    for (stage, side) in [(chapter.stage_before(), &before), (Some(chapter.layer), &after)] {
-        text += &format!("\n{BOLD}{}{BOLD:#}\n", fit(&stage_name(beat, stage), WIDTH));
-        for line in lines(beat, side) {
-            wrap(&line, WIDTH - 2).iter().for_each(|line| text += &format!("  {line}\n"));
-        }
-    }
-    text += &format!("\n{DIM}what the kernel sees{DIM:#}\n");
-    for row in rows(beat, &before, &after) {
-        let (mark, style) = if row.differs { ("*", MARKED) } else { (" ", Style::new()) };
-        let (name, before, after) = (cell(row.name, 18), cell(&row.before, 28), fit(&row.after, 28));
-        text += &format!("{style}{mark} {name} {before} {after}{style:#}\n");
-    }
+    let facts = facts(&rows(beat, &before, &after), width);
+    let before = shown(beat, chapter.stage_before(), &before, width);
+    let after = shown(beat, Some(chapter.layer), &after, width);
     // Where nobody stands beside it to say so.
-    text += "\n";
-    wrap(&beat.notes, WIDTH).iter().for_each(|line| text += &format!("{line}\n"));
-    Ok(text + "\n")
+    let notes = format!("\n{}\n", paragraph(&beat.notes, width));
+    Ok([heading, script, before, after, facts, notes])
 }
 
-/// What the beat is about, its question and the command.
-pub fn heading(chapter: &Chapter, number: usize) -> String {
+fn heading(chapter: &Chapter, number: usize, width: usize) -> String {
     let beat = &chapter.beats[number];
     let place = format!("{}   {}   {} of {}", chapter.name(), chapter.title, number + 1, chapter.beats.len());
-    let mut text = format!("{TITLE}{place}{TITLE:#}\n");
-    wrap(&beat.does, WIDTH).iter().for_each(|line| text += &format!("{BOLD}{line}{BOLD:#}\n"));
-    for line in beat.ask.iter().flat_map(|ask| wrap(&format!("? {ask}"), WIDTH)) {
-        text += &format!("{line}\n");
-    }
-    for line in beat.run.lines() {
-        wrap(line, WIDTH - 2).iter().for_each(|line| text += &format!("$ {line}\n"));
+    let mut text = format!("{TITLE}{}{TITLE:#}\n", fit(&place, width));
+    wrap(&beat.does, width).iter().for_each(|line| text += &format!("{BOLD}{line}{BOLD:#}\n"));
+    let ask = beat.ask.iter().map(|ask| paragraph(&format!("? {ask}"), width));
+    text + &ask.collect::<String>()
+}
+
+fn script(beat: &Beat, width: usize) -> String {
+    let lines = beat.run.lines().flat_map(|line| wrap(line, width - 2));
+    lines.map(|line| format!("$ {line}\n")).collect()
+}
+
+fn shown(beat: &Beat, stage: Option<Layer>, side: &Side, width: usize) -> String {
+    let name = stage_name(beat, stage);
+    let lines = lines(beat, side).into_iter().flat_map(|line| wrap(&line, width - 2));
+    let lines: String = lines.map(|line| format!("  {line}\n")).collect();
+    format!("\n{BOLD}{}{BOLD:#}\n{lines}", fit(&name, width))
+}
+
+fn facts(rows: &[Row], width: usize) -> String {
+    let mut text = format!("\n{DIM}what the kernel sees{DIM:#}\n");
+    let column = (width - 22) / 2;
+    for row in rows {
+        let (mark, style) = if row.differs { ('*', MARKED) } else { (' ', Style::new()) };
+        let (before, after) = (cell(&row.before, column), fit(&row.after, column));
+        text += &format!("{style}{mark} {} {before} {after}{style:#}\n", cell(row.name, 18));
     }
     text
+}
+
+fn paragraph(text: &str, width: usize) -> String {
+    wrap(text, width).iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// What a side was run with.

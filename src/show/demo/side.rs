@@ -61,10 +61,27 @@ pub struct Side {
 
 /// Starts a stand-in host in which the beat runs at `stage`.
 pub fn start(ground: &Ground, beat: &Beat, stage: Option<Layer>) -> Result<StandIn> {
-    stand_in::start(ground, |mut out| {
-        let side = run(ground, beat, stage).unwrap_or_else(|error| Side::of_trouble(&error));
+    stand_in::start(ground, |made, mut out| {
+        let side = made.and_then(|()| run(ground, beat, stage));
+        let side = side.unwrap_or_else(|error| Side::of_trouble(&error));
         out.write_all(&serde_json::to_vec(&side)?)?;
         Ok(0)
+    })
+}
+
+/// Starts a stand-in host with a shell in a container at `stage`, on our own terminal.
+pub fn start_shell(ground: &Ground, beat: &Beat, stage: Layer) -> Result<StandIn> {
+    stand_in::start(ground, |made, _out| {
+        made?;
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .args(["run", "-it", "--until", stage.name()])
+            .args(&beat.flags)
+            .args([&ground.image.name, "sh"]);
+        command.arg0("rubber").env_clear().env("PATH", PATH).env("HOME", "/root").current_dir("/root");
+        command.env("TERM", std::env::var_os("TERM").unwrap_or_default());
+        // Whatever it ended with, we go on.
+        command.status().context("cannot start the shell").map(|_| 0)
     })
 }
 

@@ -38,12 +38,13 @@ pub struct StandIn {
     pub out: File,
 }
 
-/// Starts one, whose first process does `work`; what that writes comes out of `out`.
-pub fn start(ground: &Ground, work: impl FnOnce(File) -> Result<u8>) -> Result<StandIn> {
+/// Starts one, whose first process does `work`, and is told whether its host could be made; what it writes comes
+/// out of `out`.
+pub fn start(ground: &Ground, work: impl FnOnce(Result<()>, File) -> Result<u8>) -> Result<StandIn> {
     let groups = ground::make_groups()?;
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     let inside = groups.clone();
-    let first = sys::fork("stand-in", move || enter(ground, &inside, || work(writer.into())));
+    let first = sys::fork("stand-in", move || enter(ground, &inside, |made| work(made, writer.into())));
     Ok(StandIn { first: first?, groups, out: reader.into() })
 }
 
@@ -73,7 +74,21 @@ pub fn is_able() -> bool {
     geteuid().is_root() && caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false)
 }
 
-fn enter(ground: &Ground, groups: &[PathBuf], work: impl FnOnce() -> Result<u8>) -> Result<u8> {
+fn enter(ground: &Ground, groups: &[PathBuf], work: impl FnOnce(Result<()>) -> Result<u8>) -> Result<u8> {
+    let what = "cannot make the stand-in host";
+    if let Err(error) = leave(groups).context(what) {
+        return work(Err(error));
+    }
+    let first = sys::fork("lab", || work(prepare(ground, groups).context(what)))?;
+    while let Some((ended, code)) = sys::wait4(WaitPidFlag::empty())? {
+        if ended == first {
+            return Ok(code);
+        }
+    }
+    bail!("nobody to wait for")
+}
+
+fn leave(groups: &[PathBuf]) -> Result<()> {
     sys::reset_signals()?;
     ground::join(groups)?;
     if !is_able() {
@@ -83,18 +98,7 @@ fn enter(ground: &Ground, groups: &[PathBuf], work: impl FnOnce() -> Result<u8>)
     }
     let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
     flags |= CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID;
-    sys::unshare(flags)?;
-    let first = sys::fork("lab", || {
-        prepare(ground, groups).context("cannot make the stand-in host")?;
-        work()
-    })?;
-    loop {
-        match sys::wait4(WaitPidFlag::empty())? {
-            Some((ended, code)) if ended == first => return Ok(code),
-            Some(_) => {}
-            None => bail!("nobody to wait for"),
-        }
-    }
+    sys::unshare(flags)
 }
 
 /// Puts its root together in the store's directory for half-made things, which nobody else sees us mount over.
