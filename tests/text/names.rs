@@ -86,3 +86,15 @@ fn text_has_its_pictures_as_text() {
         }
     }
 }
+
+/// docs/diagram makes them.
+#[test]
+fn text_pictures_are_drawn_from_their_sources() {
+    if !lab::has("python3") {
+        return lab::skip_this("there is no python3 to draw them with");
+    }
+    let pictures = "docs/diagram --check $(find workshop -name '*.txt')";
+    let output = std::process::Command::new("sh").args(["-c", pictures]).current_dir(sources()).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", lab::text(&output.stderr));
+}
