@@ -128,6 +128,46 @@ fn demo_that_is_killed_leaves_what_the_next_one_sweeps() {
     assert_eq!(on_host(), before);
 }
 
+/// On a machine without busybox the containers are made of what there is.
+#[test]
+fn demo_without_busybox_borrows_the_hosts_programs() {
+    let _alone = alone();
+    if !can_run() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let programs = place.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    for dir in std::env::split_paths(&path) {
+        for entry in
+            fs::read_dir(&dir).into_iter().flatten().flatten().filter(|entry| entry.file_name() != "busybox")
+        {
+            let _ = std::os::unix::fs::symlink(entry.path(), programs.join(entry.file_name()));
+        }
+    }
+    let run = |words: &[&str]| {
+        let mut command = Command::new(lab::RUBBER);
+        command
+            .arg("--root")
+            .arg(place.path().join("store"))
+            .args(words)
+            .env("PATH", &programs)
+            .output()
+            .unwrap()
+    };
+    let output = run(&["demo", "uts", "--test"]);
+    let said = text(&output.stdout) + &text(&output.stderr);
+    if said.contains("no image \"borrowed\", and it cannot be made here: no ") {
+        return skip_this(&said);
+    }
+    assert!(said.contains("no image \"borrowed\" yet: making it from"), "{said}");
+    assert_eq!(code(&output), 0, "{said}");
+    let rest = run(&["demo", "--test"]);
+    assert_eq!(code(&rest), 0, "{}", text(&rest.stdout));
+    assert!(!text(&rest.stderr).contains("making it"), "{}", text(&rest.stderr));
+}
+
 #[test]
 fn demo_without_a_terminal_tells_both_stages_in_words() {
     let _alone = alone();
@@ -140,9 +180,9 @@ fn demo_without_a_terminal_tells_both_stages_in_words() {
     let places: Vec<_> = [
         "A container renames its host.",
         "--until overlay",
-        "evil\n  host$ hostname\n  evil",
+        "evil\n  host$\n  evil",
         "--until uts",
-        "evil\n  host$ hostname\n  lab",
+        "evil\n  host$\n  lab",
         "* ns.uts",
     ]
     .iter()

@@ -3,8 +3,8 @@
 use super::{beats::Beat, side::Side};
 use serde_json::Value;
 
-/// How a line that was typed on the host begins.
-pub const HOST: &str = "host$ ";
+/// The line above what the look at the host has shown.
+pub const HOST: &str = "host$";
 
 /// A fact on both sides.
 pub struct Row<'a> {
@@ -60,13 +60,14 @@ fn plain(value: &Value) -> String {
 }
 
 /// What one side shows: the script's words, those of the look at the host, and how it ended.
-pub fn lines(beat: &Beat, side: &Side) -> Vec<String> {
-    let mut lines: Vec<String> = side.said.lines().map(str::to_owned).collect();
-    if let (Some(script), Some(said)) = (&beat.host, &side.host_said) {
-        lines.push(format!("{HOST}{script}"));
-        lines.extend(said.lines().map(str::to_owned));
+pub fn lines(side: &Side) -> Vec<String> {
+    let plain = |said: &str| said.lines().map(|line| line.replace('\t', "  ")).collect::<Vec<_>>();
+    let mut lines = plain(&side.said);
+    if let Some(said) = &side.host_said {
+        lines.push(HOST.to_owned());
+        lines.extend(plain(said));
     }
-    lines.extend(side.said_last.lines().map(str::to_owned));
+    lines.extend(plain(&side.said_last));
     match side.code {
         Some(0) => {}
         Some(code @ 129..) => lines.push(format!("(exit code {code}: signal {})", code - 128)),
@@ -79,16 +80,7 @@ pub fn lines(beat: &Beat, side: &Side) -> Vec<String> {
 
 /// Each promise that was not kept, in one line.
 pub fn broken(beat: &Beat, before: &Side, after: &Side) -> Vec<String> {
-    let shown = [before, after].map(|side| {
-        let heading = beat.host.as_ref().map(|script| format!("{HOST}{script}"));
-        let mut lines = lines(beat, side);
-        // What was typed is no answer.
-        lines
-            .iter_mut()
-            .filter(|line| heading.as_ref() == Some(&**line))
-            .for_each(|line| *line = HOST.into());
-        lines
-    });
+    let shown = [before, after].map(lines);
     let mut broken = Vec::new();
     for (stage, own, other, shown) in
         [("before", &beat.before, &beat.after, &shown[0]), ("after", &beat.after, &beat.before, &shown[1])]
@@ -120,9 +112,13 @@ fn missing<'a>(pattern: &'a str, shown: &[String]) -> Option<&'a str> {
     pattern.lines().find(|line| !rest.any(|shown| matches(line, shown)))
 }
 
-/// Whether `line` has `pattern` in it.
+/// Whether `line` has `pattern` in it. (The end of a number is no number.)
 fn matches(pattern: &str, line: &str) -> bool {
-    line.char_indices().any(|(start, _)| begins(pattern, &line[start..])) || begins(pattern, "")
+    let is_number = pattern.starts_with("[<") || pattern.starts_with("[>");
+    let is_inside =
+        |start: usize| is_number && line[..start].ends_with(|c: char| c.is_ascii_digit() || c == '.');
+    line.char_indices().any(|(start, _)| !is_inside(start) && begins(pattern, &line[start..]))
+        || begins(pattern, "")
 }
 
 /// Whether `line` begins with `pattern`, where `[..]` is any text, and `[<1.5]` and `[>1.5]` are such numbers.
@@ -156,6 +152,7 @@ mod tests {
                 && !matches("0m[<0.4]s", "0m1.98s")
                 && matches("[>1]s", "0m1.98s")
         );
+        assert!(!matches("[<100] ", "1956 .") && matches("[<100] ", "4 ."));
         assert!(!matches("m[>1]s", "0m0.98s") && matches("", "") && !matches("a", ""));
     }
 

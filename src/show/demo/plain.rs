@@ -76,13 +76,26 @@ fn heading(chapter: &Chapter, number: usize, width: usize) -> String {
 }
 
 fn script(beat: &Beat, width: usize) -> String {
-    let lines = beat.run.lines().flat_map(|line| wrap(line, width - 2));
-    lines.map(|line| format!("$ {line}\n")).collect()
+    typed(beat, width).iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// What is typed: in the container, and on the host when that is done.
+pub fn typed(beat: &Beat, width: usize) -> Vec<String> {
+    let inside = beat.run.lines().map(|line| ("$ ", line));
+    let outside = beat.host.iter().map(|line| ("host$ ", line.as_str()));
+    let with_prompt = |(prompt, line): (&str, &str)| {
+        let lines = wrap(line, width - prompt.len()).into_iter().enumerate();
+        let blank = " ".repeat(prompt.len());
+        lines
+            .map(|(n, line)| if n == 0 { format!("{prompt}{line}") } else { format!("{blank}{line}") })
+            .collect::<Vec<_>>()
+    };
+    inside.chain(outside).flat_map(with_prompt).collect()
 }
 
 fn shown(beat: &Beat, stage: Option<Layer>, side: &Side, width: usize) -> String {
     let name = stage_name(beat, stage);
-    let lines = lines(beat, side).into_iter().flat_map(|line| wrap(&line, width - 2));
+    let lines = lines(side).into_iter().flat_map(|line| wrap(&line, width - 2));
     let lines: String = lines.map(|line| format!("  {line}\n")).collect();
     format!("\n{BOLD}{}{BOLD:#}\n{lines}", fit(&name, width))
 }

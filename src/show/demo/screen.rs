@@ -3,7 +3,7 @@
 use super::{
     beats::{Beat, Chapter},
     compare::{HOST, Row, lines, rows},
-    plain::{BOLD, DIM, MARKED, TITLE},
+    plain::{BOLD, DIM, MARKED, TITLE, typed},
     side::Side,
     stand_in, terminal,
 };
@@ -92,8 +92,7 @@ fn top(view: &View, columns: usize) -> Vec<String> {
     lines.push(String::new());
     let flags: String = beat.flags.iter().map(|flag| format!(" {flag}")).collect();
     lines.extend(styled(DIM, &format!("rubber run --until ..{flags} {} sh -c", view.image), columns));
-    let script = beat.run.lines().flat_map(|line| wrap(line, columns - 4));
-    lines.extend(script.map(|line| format!(" {BOLD}$ {line}{BOLD:#}")));
+    lines.extend(typed(beat, columns - 2).iter().map(|line| format!(" {BOLD}{line}{BOLD:#}")));
     lines
 }
 
@@ -162,10 +161,12 @@ fn rule(name: &str, crossing: &str, columns: usize) -> String {
 /// Both sides in `rows` rows.
 fn panes(view: &View, columns: usize, rows: usize) -> Vec<String> {
     let (left, right) = (columns / 2, columns - columns / 2 - 1);
-    let until = |layer: Option<crate::layers::Layer>| {
-        layer.map_or("without rubber".into(), |layer| format!("--until {}", layer.name()))
+    let layer = view.chapter.layer.name();
+    let before = match view.chapter.stage_before() {
+        Some(stage) => format!("without {layer}: --until {}", stage.name()),
+        None => "without rubber".into(),
     };
-    let (before, after) = (until(view.chapter.stage_before()), until(Some(view.chapter.layer)));
+    let after = format!("with {layer}: --until {layer}");
     let heading = |name: &str, width: usize| format!("{TITLE}{}{TITLE:#}", cell(&format!(" {name}"), width));
     let mut text = vec![
         rule("", "┬", columns),
@@ -173,9 +174,7 @@ fn panes(view: &View, columns: usize, rows: usize) -> Vec<String> {
     ];
     let room = rows.saturating_sub(text.len());
     let [left_lines, right_lines] = match &view.state {
-        State::Shown(sides) => {
-            [(0, left), (1, right)].map(|(side, width)| pane(view.beat(), &sides[side], width, room))
-        }
+        State::Shown(sides) => [(0, left), (1, right)].map(|(side, width)| pane(&sides[side], width, room)),
         State::Running => [vec![" ...".into()], vec![" ...".into()]],
         State::Skipped(why) => [wrap(&format!("skipped: {why}"), left - 2), vec![]],
         State::Asked => [vec![], vec![]],
@@ -192,10 +191,10 @@ fn panes(view: &View, columns: usize, rows: usize) -> Vec<String> {
 }
 
 /// What one side shows, in at most `room` lines: where that is not enough, the middle is left out.
-fn pane(beat: &Beat, side: &Side, width: usize, room: usize) -> Vec<String> {
+fn pane(side: &Side, width: usize, room: usize) -> Vec<String> {
     let wrapped =
         |line: &String| wrap(line, width - 2).into_iter().map(|line| format!(" {line}")).collect::<Vec<_>>();
-    let all: Vec<String> = lines(beat, side).iter().flat_map(wrapped).collect();
+    let all: Vec<String> = lines(side).iter().flat_map(wrapped).collect();
     if all.len() <= room {
         return all;
     }
@@ -207,7 +206,7 @@ fn pane(beat: &Beat, side: &Side, width: usize, room: usize) -> Vec<String> {
 
 /// What was typed on the host is not what the container said.
 fn painted(line: &str) -> String {
-    match line.trim_start().starts_with(HOST) {
+    match line.trim() == HOST {
         true => format!("{BOLD}{line}{BOLD:#}"),
         false => line.to_owned(),
     }

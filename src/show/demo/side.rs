@@ -38,7 +38,7 @@ use std::{
 
 const MARK: u8 = 0o36;
 /// More than any beat takes, also where the machine is busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 const MOST: usize = 1 << 16;
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -132,7 +132,7 @@ fn run(ground: &Ground, beat: &Beat, stage: Option<Layer>) -> Result<Side> {
     let words = words(&ground.image.name, beat, stage, &script);
     let mut command = Command::new(if stage.is_some() { "/proc/self/exe" } else { "/bin/sh" });
     command.arg0(&words[0]).args(&words[1..]).env_clear().current_dir("/root");
-    command.env("PATH", PATH).env("HOME", "/root").env("TOKEN", "hunter2");
+    command.env("PATH", PATH).env("HOME", "/root").env("TOKEN", "hunter2").env("USER", "you");
     command.stdin(stdin).stdout(Stdio::from(theirs.try_clone()?)).stderr(Stdio::from(theirs));
     hand_down_secret(&mut command)?;
     let pid = command.spawn().context("cannot start the command")?.id() as i32;

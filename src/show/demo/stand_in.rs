@@ -147,15 +147,16 @@ fn show_kernel(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Our part of each cgroup tree, where a host has the tree.
+/// Our part of each cgroup tree where a host has the tree: version 1 has one for each controller.
 fn show_groups(root: &Path, groups: &[PathBuf]) -> Result<()> {
-    let trees = Path::new("/sys/fs/cgroup");
-    let at = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
-    if !groups.is_empty() && groups.iter().all(|group| group.parent() != Some(trees)) {
-        sys::mount(Some(Path::new("tmpfs")), &at(trees), Some("tmpfs"), MsFlags::empty(), None)?;
+    let trees = root.join("sys/fs/cgroup");
+    let is_only = |group: &PathBuf| group.join("cgroup.controllers").exists();
+    if !groups.is_empty() && !groups.iter().any(is_only) {
+        sys::mount(Some(Path::new("tmpfs")), &trees, Some("tmpfs"), MsFlags::empty(), None)?;
     }
     for group in groups {
-        let tree = at(group.parent().context("a cgroup has a parent")?);
+        let name = group.parent().and_then(Path::file_name).context("a cgroup is in a tree")?;
+        let tree = if is_only(group) { trees.clone() } else { trees.join(name) };
         fs::create_dir_all(&tree)?;
         sys::mount(Some(group), &tree, None, MsFlags::MS_BIND, None)?;
     }
