@@ -73,6 +73,9 @@ impl Outcome {
 
 /// Judges an attempt at `chapter` by its facts.
 pub fn judge(checkout: &Checkout, chapter: &Chapter, facts: &Value) -> Result<Outcome> {
+    if let Some(cannot) = lacking(chapter, None, facts)? {
+        return Ok(cannot);
+    }
     if let Some(not_yet) = not_yet(chapter, facts) {
         return Ok(not_yet);
     }
@@ -85,10 +88,11 @@ pub fn judge(checkout: &Checkout, chapter: &Chapter, facts: &Value) -> Result<Ou
     }
     let failed = failed_check(chapter, facts)?;
     if failed.is_none() && run["genuine"] == true {
-        return Ok(Outcome::Pass);
+        let cannot = chapter.check.iter().find_map(|check| lacking(chapter, Some(check), facts).transpose());
+        return Ok(cannot.transpose()?.unwrap_or(Outcome::Pass));
     }
     for diagnosis in &chapter.diagnosis {
-        if all_hold(&diagnosis.when, facts)? {
+        if concerns(&diagnosis.only, facts) && all_hold(&diagnosis.when, facts)? {
             return Ok(Outcome::Wrong(shown(checkout, chapter, diagnosis, facts)));
         }
     }
@@ -102,9 +106,27 @@ fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
     expressions.iter().try_fold(true, |all, text| Ok(all && holds(text, facts)?))
 }
 
+/// Whether it is about the cgroup version there is.
+fn concerns(only: &Option<String>, facts: &Value) -> bool {
+    only.as_ref().is_none_or(|version| facts["run"]["cgroup"] == **version)
+}
+
+/// What the machine lacks for this check, or for all of them.
+fn lacking(chapter: &Chapter, check: Option<&Check>, facts: &Value) -> Result<Option<Outcome>> {
+    for cannot in &chapter.cannot {
+        if cannot.check.as_ref() == check.map(|check| &check.id) && all_hold(&cannot.when, facts)? {
+            return Ok(Some(Outcome::Cannot { why: cannot.why.clone() }));
+        }
+    }
+    Ok(None)
+}
+
 /// The first comparison that does not hold, and the check it belongs to.
 fn failed_check<'a>(chapter: &'a Chapter, facts: &Value) -> Result<Option<(&'a Check, &'a str)>> {
-    for check in &chapter.check {
+    for check in chapter.check.iter().filter(|check| concerns(&check.only, facts)) {
+        if lacking(chapter, Some(check), facts)?.is_some() {
+            continue;
+        }
         for text in &check.expect {
             if !holds(text, facts)? {
                 return Ok(Some((check, text)));
@@ -125,10 +147,11 @@ fn not_yet(chapter: &Chapter, facts: &Value) -> Option<Outcome> {
 
 fn shown(checkout: &Checkout, chapter: &Chapter, diagnosis: &Diagnosis, facts: &Value) -> Finding {
     let filled = |text: &str| fill(text, facts);
-    let did = diagnosis.did.as_ref().and_then(|name| {
+    let did = diagnosis.did.as_ref().and_then(|did| {
+        let (name, part) = did.split_once(' ').unwrap_or((did, ""));
         let place = place(&chapter.exercise(), name);
         let place = place.map(|line| format!("{}:{line}", checkout.short(&chapter.exercise())));
-        Some((call(facts, name)?, place.unwrap_or_default()))
+        Some((call(facts, name, part)?, place.unwrap_or_default()))
     });
     Finding {
         diagnosis: diagnosis.id.clone(),
@@ -144,11 +167,15 @@ fn shown(checkout: &Checkout, chapter: &Chapter, diagnosis: &Diagnosis, facts: &
     }
 }
 
-/// The last call of this name that was made, in the narrator's words.
-fn call(facts: &Value, name: &str) -> Option<String> {
+/// The last call of this name and with `part` in it that was made, in the narrator's words.
+fn call(facts: &Value, name: &str, part: &str) -> Option<String> {
     let told = facts["run"]["calls"].as_array()?;
-    let begins = |call: &&str| call.strip_prefix(name).is_some_and(|rest| rest.starts_with('('));
-    told.iter().rev().filter_map(|line| line["call"].as_str()).find(begins).map(str::to_owned)
+    let begins = |call: &&str| {
+        call.strip_prefix(name).is_some_and(|rest| rest.starts_with('(') && rest.contains(part))
+    };
+    let call = told.iter().rev().filter_map(|line| line["call"].as_str()).find(begins)?;
+    // The value counts, and there is only so much room.
+    Some(call.replace("\"/sys/fs/cgroup/", "\""))
 }
 
 /// The line that calls it, where there is just one.
