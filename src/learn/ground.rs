@@ -59,8 +59,8 @@ pub fn make_groups() -> Result<Vec<PathBuf>> {
         let group = tree.join(&name);
         if fs::create_dir(&group).is_ok() {
             groups.push(group.clone());
-            protect(&group);
             divide(&tree, &group)?;
+            protect(&group);
         }
     }
     Ok(groups)

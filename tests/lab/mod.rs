@@ -89,8 +89,8 @@ pub fn say_aloud(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Says so aloud, and is an error where every skip must be declared: with `RUBBER_TEST_STRICT=1`, where tests/skips.txt does
-/// not have the test's name with the name of this lane (`RUBBER_TEST_LANE`) behind it.
+/// Says so aloud, and is an error where every skip must be declared: with `RUBBER_TEST_STRICT=1`, where
+/// tests/skips.txt does not have the test's name with the name of this lane (`RUBBER_TEST_LANE`) behind it.
 pub fn skip(test: &str, why: &str) {
     say_aloud(&format!("skipped: {test}: {why}"));
     let lane = std::env::var("RUBBER_TEST_LANE").unwrap_or_default();
