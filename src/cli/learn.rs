@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -37,6 +37,9 @@ enum Command {
         /// One JSON object per chapter, with all the facts
         #[arg(long)]
         json: bool,
+        /// Ask the kernel about this rubber, and build none: nobody's progress
+        #[arg(long, value_name = "BINARY", hide = true, conflicts_with = "all")]
+        with: Option<PathBuf>,
     },
     /// Show the next of three hints for what is wrong right now
     Hint { chapter: Option<String> },
@@ -75,6 +78,11 @@ impl Learn {
             None => learn::watch(&checkout),
             Some(Command::List) => list(&checkout),
             Some(Command::Check { all: true, json, .. }) => check_all(&checkout, json),
+            Some(Command::Check { chapter, json, with: Some(binary), .. }) => {
+                let chapter = named(&checkout, chapter)?;
+                let (outcome, facts) = learn::check_with(&checkout, &chapter, binary)?;
+                show(&chapter, &outcome, &facts, 0, json)
+            }
             Some(Command::Check { chapter, json, .. }) => check(&checkout, &named(&checkout, chapter)?, json),
             Some(Command::Hint { chapter }) => hint(&checkout, &named(&checkout, chapter)?),
             Some(Command::Solution { chapter, give_up }) => {
@@ -128,7 +136,11 @@ fn check(checkout: &Checkout, chapter: &Chapter, json: bool) -> Result<u8> {
     let (outcome, facts) = learn::check(checkout, chapter, &progress)?;
     progress.record(chapter, &outcome);
     progress.write()?;
-    let screen = outcome.screen(chapter, progress.hints(chapter));
+    show(chapter, &outcome, &facts, progress.hints(chapter), json)
+}
+
+fn show(chapter: &Chapter, outcome: &Outcome, facts: &Value, hints: usize, json: bool) -> Result<u8> {
+    let screen = outcome.screen(chapter, hints);
     print(&match json {
         true => {
             let screen = anstream::adapter::strip_str(&screen).to_string();
@@ -138,6 +150,7 @@ fn check(checkout: &Checkout, chapter: &Chapter, json: bool) -> Result<u8> {
         false => screen,
     })?;
     if !json && matches!(outcome, Outcome::Pass) {
+        print(&chapter.untried(facts).unwrap_or_default())?;
         print("  next         rubber learn: the next chapter; rubber learn solution: ours\n")?;
     }
     Ok(outcome.code())

@@ -9,6 +9,7 @@ use super::{
 use crate::{doctor, narrate};
 use anyhow::Result;
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// Checks one chapter. The facts are null where it did not come so far.
 pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Result<(Outcome, Value)> {
@@ -20,10 +21,21 @@ pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Res
     let is_own = |other: &&Chapter| other.id == chapter.id || progress.stands(other);
     let own: Vec<_> = all.iter().filter(is_own).collect();
     narrate::warn(format_args!("building your {} layer, then asking the kernel ...", chapter.layer()));
-    let binary = match build::build(checkout, &own)? {
-        Built::Binary(binary) => binary,
-        Built::Error { text, step } => return Ok((Outcome::Compiler { text, step }, Value::Null)),
-    };
+    match build::build(checkout, &own)? {
+        Built::Binary(binary) => judge(checkout, chapter, binary),
+        Built::Error { text, step } => Ok((Outcome::Compiler { text, step }, Value::Null)),
+    }
+}
+
+/// The same for a learner's rubber that is built already.
+pub fn check_with(checkout: &Checkout, chapter: &Chapter, binary: PathBuf) -> Result<(Outcome, Value)> {
+    match why_not_here(chapter) {
+        Some(why) => Ok((Outcome::Cannot { why }, Value::Null)),
+        None => judge(checkout, chapter, binary),
+    }
+}
+
+fn judge(checkout: &Checkout, chapter: &Chapter, binary: PathBuf) -> Result<(Outcome, Value)> {
     let attempt = Attempt { binary, layer: chapter.layer().into(), flags: chapter.flags.clone() };
     let facts = arena::run(&attempt)?;
     Ok((verdict::judge(checkout, chapter, &facts)?, facts))

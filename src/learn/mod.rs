@@ -20,7 +20,7 @@ mod watch;
 mod witness;
 
 pub use chapter::Chapter;
-pub use check::{check, why_not_here};
+pub use check::{check, check_with, why_not_here};
 pub use checkout::Checkout;
 pub use diff::diff;
 pub use probe::main as probe;
