@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -37,6 +37,9 @@ enum Command {
         /// One JSON object per chapter, with all the facts
         #[arg(long)]
         json: bool,
+        /// Our own layers up to this one instead of the learner's: for the tests
+        #[arg(long, hide = true, requires = "chapter")]
+        stage: Option<String>,
     },
     /// Show the next of three hints for what is wrong right now
     Hint { chapter: Option<String> },
@@ -75,6 +78,9 @@ impl Learn {
             None => learn::watch(&checkout),
             Some(Command::List) => list(&checkout),
             Some(Command::Check { all: true, json, .. }) => check_all(&checkout, json),
+            Some(Command::Check { chapter, stage: Some(stage), .. }) => {
+                check_stage(&checkout, &named(&checkout, chapter)?, &stage)
+            }
             Some(Command::Check { chapter, json, .. }) => check(&checkout, &named(&checkout, chapter)?, json),
             Some(Command::Hint { chapter }) => hint(&checkout, &named(&checkout, chapter)?),
             Some(Command::Solution { chapter, give_up }) => {
@@ -129,17 +135,21 @@ fn check(checkout: &Checkout, chapter: &Chapter, json: bool) -> Result<u8> {
     progress.record(chapter, &outcome);
     progress.write()?;
     let screen = outcome.screen(chapter, progress.hints(chapter));
-    print(&match json {
-        true => {
-            let screen = anstream::adapter::strip_str(&screen).to_string();
-            let all = json!({"chapter": chapter.id, "result": outcome, "screen": screen, "facts": facts});
-            all.to_string() + "\n"
-        }
-        false => screen,
-    })?;
-    if !json && matches!(outcome, Outcome::Pass) {
+    print(&if json { all_of_it(chapter, &outcome, &screen, &facts) } else { screen })?;
+    if !json && matches!(outcome, Outcome::Pass(_)) {
         print("  next         rubber learn: the next chapter; rubber learn solution: ours\n")?;
     }
+    Ok(outcome.code())
+}
+
+fn all_of_it(chapter: &Chapter, outcome: &Outcome, screen: &str, facts: &Value) -> String {
+    let screen = anstream::adapter::strip_str(screen).to_string();
+    json!({"chapter": chapter.id, "result": outcome, "screen": screen, "facts": facts}).to_string() + "\n"
+}
+
+fn check_stage(checkout: &Checkout, chapter: &Chapter, layer: &str) -> Result<u8> {
+    let (outcome, facts) = learn::check_shipped(checkout, chapter, layer)?;
+    print(&all_of_it(chapter, &outcome, &outcome.screen(chapter, 0), &facts))?;
     Ok(outcome.code())
 }
 
@@ -191,12 +201,15 @@ fn start(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     let mut progress = Progress::read(checkout);
     progress.start(chapter);
     progress.write()?;
+    let asked = chapter.predict.iter().flat_map(|predict| wrap(&predict.ask, 65));
+    let asked = asked.zip(["predict"].into_iter().chain(std::iter::repeat("")));
     print(&format!(
-        "{}   {}\n  read         {}\n  write        {}\n  then         rubber learn\n",
+        "{}   {}\n  read         {}\n  write        {}\n{}  then         rubber learn\n",
         chapter.name(),
         chapter.title,
         checkout.short(&chapter.dir.join("README.md")),
-        checkout.short(&chapter.exercise())
+        checkout.short(&chapter.exercise()),
+        asked.map(|(line, label)| format!("  {label:<13}{line}\n")).collect::<String>(),
     ))?;
     Ok(0)
 }

@@ -26,9 +26,12 @@ use std::{
 pub struct Attempt {
     /// The learner's rubber.
     pub binary: PathBuf,
-    pub layer: String,
+    /// The last one that is on; without any there is no container at all.
+    pub layer: Option<String>,
     /// For `rubber run`.
     pub flags: Vec<String>,
+    /// What the container tries against the arena.
+    pub attacks: Vec<String>,
 }
 
 /// The warden gives an attempt less than this; beyond it the warden itself is in trouble.

@@ -22,6 +22,8 @@ pub struct Chapter {
     pub step: Vec<Step>,
     pub check: Vec<Check>,
     pub diagnosis: Vec<Diagnosis>,
+    pub attack: Vec<Attack>,
+    pub predict: Vec<Predict>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,6 +51,9 @@ pub struct Check {
     pub step: u8,
     /// All of these must hold: see `expect`.
     pub expect: Vec<String>,
+    /// It is true at this stage, and need not be at a later one.
+    #[serde(default)]
+    pub only: bool,
 }
 
 /// A way to be wrong that has a name.
@@ -73,6 +78,34 @@ pub struct Diagnosis {
     /// Wrong versions of the exercise in `mistakes/` that must get exactly this: the tests' business.
     #[serde(rename = "mistakes")]
     _mistakes: Vec<String>,
+}
+
+/// What works before this chapter, and must fail from here on.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attack {
+    /// Its name in `attack.rs`.
+    pub id: String,
+    /// The step that stops it.
+    pub step: u8,
+    pub says: String,
+    /// It has worked when all of these hold.
+    pub worked: Vec<String>,
+    pub got: String,
+    pub kernel: String,
+    pub why: String,
+    pub next: String,
+    pub man: String,
+    /// Why an ordinary user cannot be shown that it works before.
+    pub root_only: Option<String>,
+}
+
+/// To be answered before anything is built.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Predict {
+    pub ask: String,
+    pub answer: String,
 }
 
 impl Chapter {
@@ -126,6 +159,12 @@ impl Chapter {
     /// As the learner sees it named: `05 uts`.
     pub fn name(&self) -> String {
         format!("{:02} {}", self.number(), self.layer())
+    }
+
+    /// The attacks of which this user can be shown that they work without the layer.
+    pub fn shown_here(&self) -> impl Iterator<Item = &Attack> {
+        let is_root = nix::unistd::geteuid().is_root();
+        self.attack.iter().filter(move |attack| is_root || attack.root_only.is_none())
     }
 
     pub fn step(&self, id: u8) -> Option<&Step> {

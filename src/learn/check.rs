@@ -2,12 +2,11 @@
 
 use super::{
     Chapter, Checkout, Outcome, Progress,
-    arena::{self, Attempt},
     build::{self, Built},
-    verdict,
+    proof,
 };
 use crate::{doctor, narrate};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Checks one chapter. The facts are null where it did not come so far.
@@ -24,20 +23,36 @@ pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Res
         Built::Binary(binary) => binary,
         Built::Error { text, step } => return Ok((Outcome::Compiler { text, step }, Value::Null)),
     };
-    let attempt = Attempt { binary, layer: chapter.layer().into(), flags: chapter.flags.clone() };
-    let facts = arena::run(&attempt)?;
-    Ok((verdict::judge(checkout, chapter, &facts)?, facts))
+    proof::prove(checkout, chapter, binary, chapter.layer())
+}
+
+/// The same of our own layers up to `layer`, whatever the learner has written.
+pub fn check_shipped(checkout: &Checkout, chapter: &Chapter, layer: &str) -> Result<(Outcome, Value)> {
+    if let Some(why) = why_not_here(chapter) {
+        return Ok((Outcome::Cannot { why }, Value::Null));
+    }
+    let binary = std::env::current_exe().context("cannot find our own binary")?;
+    proof::prove(checkout, chapter, binary, layer)
 }
 
 /// What this machine lacks for the chapter, and the fix.
 pub fn why_not_here(chapter: &Chapter) -> Option<String> {
+    why_not(chapter, &doctor::examine(None).chapters)
+}
+
+/// Those of `chapters` that lack nothing here.
+pub fn runnable<'a>(chapters: &[&'a Chapter]) -> Vec<&'a Chapter> {
+    let found = doctor::examine(None).chapters;
+    chapters.iter().copied().filter(|chapter| why_not(chapter, &found).is_none()).collect()
+}
+
+fn why_not(chapter: &Chapter, machine: &[doctor::Chapter]) -> Option<String> {
     if chapter.layer() == "user" && !nix::unistd::geteuid().is_root() {
         return Some(
             "an ordinary user has only one id in the arena, and nobody to become; try as root".into(),
         );
     }
-    let chapters = doctor::examine(None).chapters;
-    let found = chapters.into_iter().find(|found| found.name == chapter.layer())?;
-    let fix = found.fix.map(|fix| format!("; {fix}")).unwrap_or_default();
+    let found = machine.iter().find(|found| found.name == chapter.layer())?;
+    let fix = found.fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
     (!found.runs).then(|| format!("{}{fix}", found.why))
 }

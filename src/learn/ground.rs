@@ -12,7 +12,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::Write,
-    os::unix::fs::{OpenOptionsExt, symlink},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -148,9 +148,10 @@ fn hide_subordinate_ids() -> Result<()> {
 }
 
 fn fill_disk(learners: File, probe: File) -> Result<()> {
-    for dir in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
+    for dir in ["bin", "dev", "etc", "mnt", "proc", "sys", "tmp"] {
         fs::create_dir_all(Path::new(IMAGE).join(dir))?;
     }
+    fs::set_permissions(Path::new(IMAGE).join("tmp"), fs::Permissions::from_mode(0o1777))?;
     fs::write(Path::new(IMAGE).join("etc/passwd"), "root:x:0:0:root:/:/bin/rubber\n")?;
     fs::write(Path::new(IMAGE).join("etc/group"), "root:x:0:\n")?;
     symlink("rubber", Path::new(IMAGE).join("bin/probe"))?;

@@ -2,7 +2,7 @@
 
 use super::{
     Chapter, Checkout,
-    chapter::{Check, Diagnosis},
+    chapter::{Attack, Check, Diagnosis},
     expect::{fill, holds},
 };
 use anyhow::Result;
@@ -16,7 +16,7 @@ pub const NOT_YET: &str = "not yet: step";
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    Pass,
+    Pass(Stand),
     /// The exercise stopped at a step, at `place` (file and line).
     NotYet {
         step: u8,
@@ -33,6 +33,19 @@ pub enum Outcome {
     Cannot {
         why: String,
     },
+}
+
+/// What a passed chapter stands against.
+#[derive(Debug, Default, Serialize)]
+pub struct Stand {
+    /// Attacks that worked before this layer, and do no more.
+    pub stopped: Vec<String>,
+    /// Those of which that cannot be shown here, each with the reason.
+    pub untold: Vec<String>,
+    /// Attacks of earlier chapters that fail, still.
+    pub attacks: usize,
+    /// Checks of earlier chapters that hold, still.
+    pub checks: usize,
 }
 
 /// One failure, as the screen shows it.
@@ -54,7 +67,7 @@ pub struct Finding {
 impl Outcome {
     pub fn code(&self) -> u8 {
         match self {
-            Outcome::Pass => 0,
+            Outcome::Pass(_) => 0,
             Outcome::Cannot { .. } => 3,
             _ => 1,
         }
@@ -71,30 +84,87 @@ impl Outcome {
     }
 }
 
-/// Judges an attempt at `chapter` by its facts.
-pub fn judge(checkout: &Checkout, chapter: &Chapter, facts: &Value) -> Result<Outcome> {
+/// Judges an attempt at `chapter` by its facts: what is wrong, if anything. What the `earlier` chapters
+/// ask for must hold, too.
+pub fn judge(
+    checkout: &Checkout,
+    chapter: &Chapter,
+    earlier: &[&Chapter],
+    facts: &Value,
+) -> Result<Option<Outcome>> {
     if let Some(not_yet) = not_yet(chapter, facts) {
-        return Ok(not_yet);
+        return Ok(Some(not_yet));
     }
     let run = &facts["run"];
-    if run["flood"] == true || run["timeout"] == true {
-        return Ok(Outcome::Wrong(endless(run["flood"] == true)));
+    if let Some(finding) = not_trusted(run) {
+        return Ok(Some(Outcome::Wrong(finding)));
     }
-    if run["genuine"] == false {
-        return Ok(Outcome::Wrong(forged()));
-    }
-    let failed = failed_check(chapter, facts)?;
+    let failed = failed_check(chapter, |_| true, facts)?;
     if failed.is_none() && run["genuine"] == true {
-        return Ok(Outcome::Pass);
+        return no_longer(earlier, facts).map(|finding| finding.map(Outcome::Wrong));
     }
     for diagnosis in &chapter.diagnosis {
         if all_hold(&diagnosis.when, facts)? {
-            return Ok(Outcome::Wrong(shown(checkout, chapter, diagnosis, facts)));
+            return Ok(Some(Outcome::Wrong(shown(checkout, chapter, diagnosis, facts))));
         }
     }
-    Ok(Outcome::Wrong(match run["met"] == true {
+    Ok(Some(Outcome::Wrong(match run["met"] == true {
         true => unnamed(chapter, failed, facts),
         false => not_started(facts),
+    })))
+}
+
+fn not_trusted(run: &Value) -> Option<Finding> {
+    if run["flood"] == true || run["timeout"] == true {
+        return Some(endless(run["flood"] == true));
+    }
+    (run["genuine"] == false).then(forged)
+}
+
+/// The first check of an earlier chapter that does not hold in this one.
+fn no_longer(earlier: &[&Chapter], facts: &Value) -> Result<Option<Finding>> {
+    for chapter in earlier {
+        if let Some((check, text)) = failed_check(chapter, |check| !check.only, facts)? {
+            return Ok(Some(fallen(chapter, check, text, facts)));
+        }
+    }
+    Ok(None)
+}
+
+/// Why this machine cannot tell: an attack that should work without the chapter's layer, and does not.
+pub fn works_not(chapter: &Chapter, facts: &Value) -> Result<Option<String>> {
+    for attack in chapter.shown_here() {
+        if !all_hold(&attack.worked, facts)? {
+            let refused = fill(&format!("{{attack.{}.refused}}", attack.id), facts);
+            let without = format!("without the {} layer it should be that {}", chapter.layer(), attack.says);
+            return Ok(Some(format!("{without}, but it was not so ({refused})")));
+        }
+    }
+    Ok(None)
+}
+
+/// Judges by the attacks, after all else was found in order: the first that worked, or a pass.
+pub fn after_attacks(chapter: &Chapter, earlier: &[&Chapter], facts: &Value) -> Result<Outcome> {
+    if let Some(finding) = not_trusted(&facts["run"]) {
+        return Ok(Outcome::Wrong(finding));
+    }
+    let attacks = || earlier.iter().copied().chain([chapter]).flat_map(|chapter| &chapter.attack);
+    for attack in attacks() {
+        if facts["attack"][&attack.id].is_null() || facts["attacked"].is_null() {
+            return Ok(Outcome::Wrong(ended(attack, facts)));
+        }
+        if all_hold(&attack.worked, facts)? {
+            return Ok(Outcome::Wrong(stormed(chapter, attack, facts)));
+        }
+    }
+    let untold = |attack: &Attack| Some(format!("{}: {}", attack.says, attack.root_only.as_ref()?));
+    let is_shown = |attack: &&Attack| chapter.shown_here().any(|shown| shown.id == attack.id);
+    let (shown, rest): (Vec<_>, Vec<_>) = chapter.attack.iter().partition(is_shown);
+    Ok(Outcome::Pass(Stand {
+        stopped: shown.iter().map(|attack| attack.says.clone()).collect(),
+        untold: rest.into_iter().filter_map(untold).collect(),
+        attacks: attacks().count() - chapter.attack.len(),
+        checks: earlier.iter().flat_map(|chapter| &chapter.check).filter(|check| !check.only).count(),
     }))
 }
 
@@ -103,8 +173,12 @@ fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
 }
 
 /// The first comparison that does not hold, and the check it belongs to.
-fn failed_check<'a>(chapter: &'a Chapter, facts: &Value) -> Result<Option<(&'a Check, &'a str)>> {
-    for check in &chapter.check {
+fn failed_check<'a>(
+    chapter: &'a Chapter,
+    counts: fn(&Check) -> bool,
+    facts: &Value,
+) -> Result<Option<(&'a Check, &'a str)>> {
+    for check in chapter.check.iter().filter(|check| counts(check)) {
         for text in &check.expect {
             if !holds(text, facts)? {
                 return Ok(Some((check, text)));
@@ -211,6 +285,55 @@ fn not_started(facts: &Value) -> Finding {
         why: "a step before it failed, so there was nobody to ask".into(),
         next: "mend the call named above, then: rubber learn check".into(),
         man: "errno(3)".into(),
+        did: None,
+    }
+}
+
+fn fallen(chapter: &Chapter, check: &Check, text: &str, facts: &Value) -> Finding {
+    Finding {
+        diagnosis: format!("earlier.{}", check.id),
+        step: 1,
+        says: format!("an earlier layer no longer holds: {}, {}", chapter.name(), check.id),
+        expected: text.to_owned(),
+        got: sides(text, facts),
+        kernel: format!("rubber learn check {:02} --json has all the facts", chapter.number()),
+        why: "each layer comes on top of those before it, and must leave them standing".into(),
+        next: "look for what undoes it, then: rubber learn check".into(),
+        man: "namespaces(7)".into(),
+        did: None,
+    }
+}
+
+/// `chapter` is what is checked; the attack may be an earlier one's.
+fn stormed(chapter: &Chapter, attack: &Attack, facts: &Value) -> Finding {
+    let own = chapter.attack.iter().any(|own| own.id == attack.id);
+    Finding {
+        diagnosis: format!("attack.{}", attack.id),
+        step: if own { attack.step } else { 1 },
+        says: attack.says.clone(),
+        expected: "an attack that worked before this layer fails from here on".into(),
+        got: fill(&attack.got, facts),
+        kernel: fill(&attack.kernel, facts),
+        why: attack.why.clone(),
+        next: attack.next.clone(),
+        man: attack.man.clone(),
+        did: None,
+    }
+}
+
+/// Nothing is proved by an attack that did not take place.
+fn ended(attack: &Attack, facts: &Value) -> Finding {
+    let error = facts["run"]["error"].as_str().and_then(|error| error.lines().next());
+    Finding {
+        diagnosis: "attack.ended".into(),
+        step: 1,
+        says: "the container ended while it was attacking".into(),
+        expected: "each attack is tried, and refused".into(),
+        got: format!("nobody left to try: {}", attack.says),
+        kernel: error.filter(|error| !error.is_empty()).unwrap_or("nothing").to_owned(),
+        why: "the same container stood when nothing was tried in it".into(),
+        next: "look for what ends it early, then: rubber learn check".into(),
+        man: "signal(7)".into(),
         did: None,
     }
 }
