@@ -5,7 +5,6 @@ mod lab;
 
 mod bench;
 mod hostile;
-mod text;
 
 use bench::Bench;
 use std::fs;
