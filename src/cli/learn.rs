@@ -125,6 +125,9 @@ fn list(checkout: &Checkout) -> Result<u8> {
         let minutes = chapter.minutes.talk + chapter.minutes.work;
         text += &format!("{mark} {:<14} {minutes:>3} min  {:<34} {state}\n", chapter.name(), chapter.title);
     }
+    let attacks = |chapter: &Chapter| chapter.attack.len();
+    let stopped: usize = chapters.iter().filter(|chapter| progress.passed(chapter)).map(attacks).sum();
+    text += &format!("\n  attacks stopped: {stopped} of {}\n", chapters.iter().map(attacks).sum::<usize>());
     print(&text)?;
     Ok(0)
 }

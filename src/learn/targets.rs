@@ -69,7 +69,8 @@ impl Targets {
             "abstract": self.socket.accept().ok().map(|(caller, _)| heard(caller.as_fd())),
             "bytes": bytes_below(&Path::new(ground::STORE).join("containers")),
             "owner": mine.symlink_metadata().ok().map(|about| about.uid()),
-            "throttled": facts::cpu_stat(pid, "nr_throttled"),
+            // Where there is no such number (the root of version 2) nobody was.
+            "throttled": facts::cpu_stat(pid, "nr_throttled").unwrap_or(0),
         })
     }
 }

@@ -163,7 +163,7 @@ pub fn after_attacks(chapter: &Chapter, earlier: &[&Chapter], facts: &Value) -> 
     Ok(Outcome::Pass(Stand {
         stopped: shown.iter().map(|attack| attack.says.clone()).collect(),
         untold: rest.into_iter().filter_map(untold).collect(),
-        attacks: attacks().count() - chapter.attack.len(),
+        attacks: earlier.iter().flat_map(|chapter| chapter.shown_here()).count(),
         checks: earlier.iter().flat_map(|chapter| &chapter.check).filter(|check| !check.only).count(),
     }))
 }
