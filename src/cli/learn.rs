@@ -37,8 +37,11 @@ enum Command {
         /// One JSON object per chapter, with all the facts
         #[arg(long)]
         json: bool,
-        /// Our own layers up to this one instead of the learner's: for the tests
-        #[arg(long, hide = true, requires = "chapter")]
+        /// Ask the kernel about this rubber, and build none: nobody's progress
+        #[arg(long, value_name = "BINARY", hide = true, conflicts_with = "all")]
+        with: Option<PathBuf>,
+        /// And only about its layers up to this one
+        #[arg(long, value_name = "LAYER", hide = true, requires = "with")]
         stage: Option<String>,
     },
     /// Show the next of three hints for what is wrong right now
@@ -78,8 +81,10 @@ impl Learn {
             None => learn::watch(&checkout),
             Some(Command::List) => list(&checkout),
             Some(Command::Check { all: true, json, .. }) => check_all(&checkout, json),
-            Some(Command::Check { chapter, stage: Some(stage), .. }) => {
-                check_stage(&checkout, &named(&checkout, chapter)?, &stage)
+            Some(Command::Check { chapter, json, with: Some(binary), stage, .. }) => {
+                let chapter = named(&checkout, chapter)?;
+                let (outcome, facts) = learn::check_with(&checkout, &chapter, binary, stage)?;
+                show(&chapter, &outcome, &facts, 0, json)
             }
             Some(Command::Check { chapter, json, .. }) => check(&checkout, &named(&checkout, chapter)?, json),
             Some(Command::Hint { chapter }) => hint(&checkout, &named(&checkout, chapter)?),
@@ -137,22 +142,22 @@ fn check(checkout: &Checkout, chapter: &Chapter, json: bool) -> Result<u8> {
     let (outcome, facts) = learn::check(checkout, chapter, &progress)?;
     progress.record(chapter, &outcome);
     progress.write()?;
-    let screen = outcome.screen(chapter, progress.hints(chapter));
-    print(&if json { all_of_it(chapter, &outcome, &screen, &facts) } else { screen })?;
+    show(chapter, &outcome, &facts, progress.hints(chapter), json)
+}
+
+fn show(chapter: &Chapter, outcome: &Outcome, facts: &Value, hints: usize, json: bool) -> Result<u8> {
+    let screen = outcome.screen(chapter, hints);
+    print(&match json {
+        true => {
+            let screen = anstream::adapter::strip_str(&screen).to_string();
+            let all = json!({"chapter": chapter.id, "result": outcome, "screen": screen, "facts": facts});
+            all.to_string() + "\n"
+        }
+        false => screen,
+    })?;
     if !json && matches!(outcome, Outcome::Pass(_)) {
         print("  next         rubber learn: the next chapter; rubber learn solution: ours\n")?;
     }
-    Ok(outcome.code())
-}
-
-fn all_of_it(chapter: &Chapter, outcome: &Outcome, screen: &str, facts: &Value) -> String {
-    let screen = anstream::adapter::strip_str(screen).to_string();
-    json!({"chapter": chapter.id, "result": outcome, "screen": screen, "facts": facts}).to_string() + "\n"
-}
-
-fn check_stage(checkout: &Checkout, chapter: &Chapter, layer: &str) -> Result<u8> {
-    let (outcome, facts) = learn::check_shipped(checkout, chapter, layer)?;
-    print(&all_of_it(chapter, &outcome, &outcome.screen(chapter, 0), &facts))?;
     Ok(outcome.code())
 }
 

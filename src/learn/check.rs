@@ -6,8 +6,9 @@ use super::{
     proof,
 };
 use crate::{doctor, narrate};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// Checks one chapter. The facts are null where it did not come so far.
 pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Result<(Outcome, Value)> {
@@ -19,20 +20,24 @@ pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Res
     let is_own = |other: &&Chapter| other.id == chapter.id || progress.stands(other);
     let own: Vec<_> = all.iter().filter(is_own).collect();
     narrate::warn(format_args!("building your {} layer, then asking the kernel ...", chapter.layer()));
-    let binary = match build::build(checkout, &own)? {
-        Built::Binary(binary) => binary,
-        Built::Error { text, step } => return Ok((Outcome::Compiler { text, step }, Value::Null)),
-    };
-    proof::prove(checkout, chapter, binary, chapter.layer())
+    match build::build(checkout, &own)? {
+        Built::Binary(binary) => proof::prove(checkout, chapter, binary, chapter.layer()),
+        Built::Error { text, step } => Ok((Outcome::Compiler { text, step }, Value::Null)),
+    }
 }
 
-/// The same of our own layers up to `layer`, whatever the learner has written.
-pub fn check_shipped(checkout: &Checkout, chapter: &Chapter, layer: &str) -> Result<(Outcome, Value)> {
-    if let Some(why) = why_not_here(chapter) {
-        return Ok((Outcome::Cannot { why }, Value::Null));
+/// The same for a learner's rubber that is built already, with its layers up to `stage`, or all that the
+/// chapter is about.
+pub fn check_with(
+    checkout: &Checkout,
+    chapter: &Chapter,
+    binary: PathBuf,
+    stage: Option<String>,
+) -> Result<(Outcome, Value)> {
+    match why_not_here(chapter) {
+        Some(why) => Ok((Outcome::Cannot { why }, Value::Null)),
+        None => proof::prove(checkout, chapter, binary, stage.as_deref().unwrap_or(chapter.layer())),
     }
-    let binary = std::env::current_exe().context("cannot find our own binary")?;
-    proof::prove(checkout, chapter, binary, layer)
 }
 
 /// What this machine lacks for the chapter, and the fix.

@@ -24,7 +24,7 @@ mod watch;
 mod witness;
 
 pub use chapter::Chapter;
-pub use check::{check, check_shipped, why_not_here};
+pub use check::{check, check_with, why_not_here};
 pub use checkout::Checkout;
 pub use diff::diff;
 pub use probe::main as probe;

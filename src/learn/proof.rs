@@ -20,7 +20,7 @@ pub fn prove(
     layer: &str,
 ) -> Result<(Outcome, Value)> {
     let all = Chapter::all(checkout)?;
-    let (until, _): (Vec<_>, Vec<_>) = all.iter().partition(|other| other.number() < chapter.number());
+    let until: Vec<_> = all.iter().filter(|other| other.number() < chapter.number()).collect();
     let earlier = runnable(&until);
     let flags = |chapters: &[&Chapter]| chapters.iter().flat_map(|chapter| chapter.flags.clone()).collect();
     let mut attempt = Attempt {
@@ -33,6 +33,7 @@ pub fn prove(
     if let Some(wrong) = verdict::judge(checkout, chapter, &earlier, &facts)? {
         return Ok((wrong, facts));
     }
+    // Each new attack where the layer is not there yet ...
     let without = Attempt {
         binary: std::env::current_exe().context("cannot find our own binary")?,
         layer: until.last().map(|chapter| chapter.layer().into()),
@@ -40,9 +41,10 @@ pub fn prove(
         attacks: chapter.shown_here().map(|attack| attack.id.clone()).collect(),
     };
     facts["baseline"] = arena::run(&without)?;
-    if let Some(why) = verdict::works_not(chapter, &facts["baseline"])? {
+    if let Some(why) = verdict::unproved(chapter, &facts["baseline"])? {
         return Ok((Outcome::Cannot { why }, facts));
     }
+    // ... and then all of them.
     let against = [&earlier[..], &[chapter]].concat();
     let attacks = against.iter().flat_map(|chapter| &chapter.attack);
     attempt.attacks = attacks.map(|attack| attack.id.clone()).collect();

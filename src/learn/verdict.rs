@@ -132,7 +132,7 @@ fn no_longer(earlier: &[&Chapter], facts: &Value) -> Result<Option<Finding>> {
 }
 
 /// Why this machine cannot tell: an attack that should work without the chapter's layer, and does not.
-pub fn works_not(chapter: &Chapter, facts: &Value) -> Result<Option<String>> {
+pub fn unproved(chapter: &Chapter, facts: &Value) -> Result<Option<String>> {
     for attack in chapter.shown_here() {
         if !all_hold(&attack.worked, facts)? {
             let refused = fill(&format!("{{attack.{}.refused}}", attack.id), facts);

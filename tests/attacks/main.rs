@@ -55,8 +55,8 @@ impl Chapter {
 /// What `rubber learn check` finds when our own layers up to `stage` are the learner's.
 fn check(checkout: &Path, chapter: &Chapter, stage: &str) -> Value {
     let mut learn = Command::new(lab::RUBBER);
-    learn.args(["learn", "check", &chapter.id, "--stage", stage]).current_dir(checkout);
-    let output = learn.output().unwrap();
+    learn.args(["learn", "check", &chapter.id, "--json", "--with", lab::RUBBER, "--stage", stage]);
+    let output = learn.current_dir(checkout).output().unwrap();
     let found: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let screen = found["screen"].as_str().unwrap();
