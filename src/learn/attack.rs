@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 use nix::{
     mount::MsFlags,
     sys::{
+        resource::{UsageWho, getrusage},
         signal::Signal,
+        time::TimeVal,
         wait::{WaitStatus, waitpid},
     },
     unistd::Pid,
@@ -57,9 +59,9 @@ pub const VARIABLE: &str = "RUBBER_HOSTS_SECRET";
 /// What `owner` writes.
 pub const MINE: &str = "/tmp/mine";
 /// Bounds that do no harm where nothing else bounds them.
-const BYTES: usize = 96 << 20;
+const BYTES: usize = 128 << 20;
 const PROCESSES: usize = 100;
-const SPINNERS: usize = 4;
+const SPINNERS: usize = 12;
 const SPIN: Duration = Duration::from_millis(300);
 
 type Attack = fn(&Orders) -> Result<Value>;
@@ -190,8 +192,10 @@ fn abstract_socket(orders: &Orders) -> Result<Value> {
 
 // ---- 08 cpu, 09 memory, 10 user ----------------------------------------------------
 
+/// Many processes, because each gets its turn. Tells the microseconds they took of each 100,000.
 fn spin(_: &Orders) -> Result<Value> {
-    let end = Instant::now() + SPIN;
+    let (begin, before) = (Instant::now(), time_of_children()?);
+    let end = begin + SPIN;
     let spinner = || {
         sys::fork("spin", || {
             while Instant::now() < end {}
@@ -202,7 +206,15 @@ fn spin(_: &Orders) -> Result<Value> {
     for spinner in spinners {
         waitpid(spinner, None)?;
     }
-    Ok(SPINNERS.into())
+    let took = (time_of_children()? - before).as_micros() * 100_000 / begin.elapsed().as_micros();
+    Ok(u64::try_from(took)?.into())
+}
+
+/// Of those that have ended.
+fn time_of_children() -> Result<Duration> {
+    let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let micros = |time: TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
+    Ok(Duration::from_micros(u64::try_from(micros(used.user_time()) + micros(used.system_time()))?))
 }
 
 fn hog(_: &Orders) -> Result<Value> {

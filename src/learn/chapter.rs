@@ -53,7 +53,7 @@ pub struct Check {
     pub expect: Vec<String>,
     /// It is true at this stage, and need not be at a later one.
     #[serde(default)]
-    pub only: bool,
+    pub only_here: bool,
 }
 
 /// A way to be wrong that has a name.

@@ -124,7 +124,7 @@ fn not_trusted(run: &Value) -> Option<Finding> {
 /// The first check of an earlier chapter that does not hold in this one.
 fn no_longer(earlier: &[&Chapter], facts: &Value) -> Result<Option<Finding>> {
     for chapter in earlier {
-        if let Some((check, text)) = failed_check(chapter, |check| !check.only, facts)? {
+        if let Some((check, text)) = failed_check(chapter, |check| !check.only_here, facts)? {
             return Ok(Some(fallen(chapter, check, text, facts)));
         }
     }
@@ -164,7 +164,7 @@ pub fn after_attacks(chapter: &Chapter, earlier: &[&Chapter], facts: &Value) -> 
         stopped: shown.iter().map(|attack| attack.says.clone()).collect(),
         untold: rest.into_iter().filter_map(untold).collect(),
         attacks: earlier.iter().flat_map(|chapter| chapter.shown_here()).count(),
-        checks: earlier.iter().flat_map(|chapter| &chapter.check).filter(|check| !check.only).count(),
+        checks: earlier.iter().flat_map(|chapter| &chapter.check).filter(|check| !check.only_here).count(),
     }))
 }
 
