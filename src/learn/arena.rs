@@ -40,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs it, and returns the facts before, inside and after.
 pub fn run(attempt: &Attempt) -> Result<Value> {
     let groups = ground::make_groups()?;
+    if attempt.attacks.iter().any(|attack| attack == "spin") {
+        ground::prefer(&groups);
+    }
     let told = told(attempt, &groups);
     ground::remove_groups(&groups)?;
     match serde_json::from_slice::<Result<Value, String>>(&told?) {

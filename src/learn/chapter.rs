@@ -21,6 +21,8 @@ pub struct Chapter {
     pub flags: Vec<String>,
     pub step: Vec<Step>,
     pub check: Vec<Check>,
+    #[serde(default)]
+    pub cannot: Vec<Cannot>,
     pub diagnosis: Vec<Diagnosis>,
     pub attack: Vec<Attack>,
     pub predict: Vec<Predict>,
@@ -49,11 +51,25 @@ pub struct Check {
     pub id: String,
     /// The step that makes it hold.
     pub step: u8,
+    /// The cgroup version it is about, where it is about one: `v1` or `v2`.
+    #[serde(default)]
+    pub only: Option<String>,
     /// All of these must hold: see `expect`.
     pub expect: Vec<String>,
     /// It is true at this stage, and need not be at a later one.
     #[serde(default)]
     pub only_here: bool,
+}
+
+/// What a machine may lack, so that it cannot tell right from wrong.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cannot {
+    /// The check it cannot make; all of them where none is named.
+    #[serde(default)]
+    pub check: Option<String>,
+    pub when: Vec<String>,
+    pub why: String,
 }
 
 /// A way to be wrong that has a name.
@@ -63,10 +79,13 @@ pub struct Diagnosis {
     pub id: String,
     /// The step whose hints help.
     pub step: u8,
+    /// The cgroup version on which one can be wrong in this way, where the other knows no such thing.
+    #[serde(default)]
+    pub only: Option<String>,
     /// It is this one when all of these hold, and none above it in the file does.
     pub when: Vec<String>,
     pub says: String,
-    /// The call to show, with the line of the exercise it is in.
+    /// The call to show, with the line of the exercise it is in; behind a space, what is in that call.
     #[serde(default)]
     pub did: Option<String>,
     pub expected: String,

@@ -1,11 +1,13 @@
 //! The workshop: an exercise is built, run where it can hurt nobody, and the kernel is asked.
 //!
 //! Reading order: `chapter` (what is to be done), `build` (cargo), `arena` (the throw-away place an attempt
-//! runs in), `witness` (watches from the arena's side), `probe` (tells what it sees inside), `attack` (what
-//! it tries in there) and `targets` (what it tries it on), `expect` (comparisons over what was found),
-//! `verdict` and `proof` (what that means), `screen` (what the learner reads), `progress`, `watch`.
+//! runs in), `asked` (for what), `witness` (watches from the arena's side), `probe` (tells what it sees
+//! inside), `attack` (what it tries in there) and `targets` (what it tries it on), `expect` (comparisons over
+//! what was found), `verdict` and `proof` (what that means), `screen` (what the learner reads), `progress`,
+//! `watch`.
 
 mod arena;
+mod asked;
 mod attack;
 mod build;
 mod chapter;

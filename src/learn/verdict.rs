@@ -2,7 +2,7 @@
 
 use super::{
     Chapter, Checkout,
-    chapter::{Attack, Check, Diagnosis},
+    chapter::{Check, Diagnosis},
     expect::{fill, holds},
 };
 use anyhow::Result;
@@ -92,6 +92,9 @@ pub fn judge(
     earlier: &[&Chapter],
     facts: &Value,
 ) -> Result<Option<Outcome>> {
+    if let Some(cannot) = lacking(chapter, None, facts)? {
+        return Ok(Some(cannot));
+    }
     if let Some(not_yet) = not_yet(chapter, facts) {
         return Ok(Some(not_yet));
     }
@@ -101,10 +104,17 @@ pub fn judge(
     }
     let failed = failed_check(chapter, |_| true, facts)?;
     if failed.is_none() && run["genuine"] == true {
-        return no_longer(earlier, facts).map(|finding| finding.map(Outcome::Wrong));
+        if let Some(finding) = no_longer(earlier, facts)? {
+            return Ok(Some(Outcome::Wrong(finding)));
+        }
+        return chapter
+            .check
+            .iter()
+            .find_map(|check| lacking(chapter, Some(check), facts).transpose())
+            .transpose();
     }
     for diagnosis in &chapter.diagnosis {
-        if all_hold(&diagnosis.when, facts)? {
+        if concerns(&diagnosis.only, facts) && all_hold(&diagnosis.when, facts)? {
             return Ok(Some(Outcome::Wrong(shown(checkout, chapter, diagnosis, facts))));
         }
     }
@@ -114,7 +124,7 @@ pub fn judge(
     })))
 }
 
-fn not_trusted(run: &Value) -> Option<Finding> {
+pub fn not_trusted(run: &Value) -> Option<Finding> {
     if run["flood"] == true || run["timeout"] == true {
         return Some(endless(run["flood"] == true));
     }
@@ -131,45 +141,23 @@ fn no_longer(earlier: &[&Chapter], facts: &Value) -> Result<Option<Finding>> {
     Ok(None)
 }
 
-/// Why this machine cannot tell: an attack that should work without the chapter's layer, and does not.
-pub fn unproved(chapter: &Chapter, facts: &Value) -> Result<Option<String>> {
-    for attack in chapter.shown_here() {
-        if !all_hold(&attack.worked, facts)? {
-            let refused = fill(&format!("{{attack.{}.refused}}", attack.id), facts);
-            let without = format!("without the {} layer it should be that {}", chapter.layer(), attack.says);
-            return Ok(Some(format!("{without}, but it was not so ({refused})")));
+pub fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
+    expressions.iter().try_fold(true, |all, text| Ok(all && holds(text, facts)?))
+}
+
+/// Whether it is about the cgroup version there is.
+fn concerns(only: &Option<String>, facts: &Value) -> bool {
+    only.as_ref().is_none_or(|version| facts["run"]["cgroup"] == **version)
+}
+
+/// What the machine lacks for this check, or for all of them.
+pub fn lacking(chapter: &Chapter, check: Option<&Check>, facts: &Value) -> Result<Option<Outcome>> {
+    for cannot in &chapter.cannot {
+        if cannot.check.as_ref() == check.map(|check| &check.id) && all_hold(&cannot.when, facts)? {
+            return Ok(Some(Outcome::Cannot { why: cannot.why.clone() }));
         }
     }
     Ok(None)
-}
-
-/// Judges by the attacks, after all else was found in order: the first that worked, or a pass.
-pub fn after_attacks(chapter: &Chapter, earlier: &[&Chapter], facts: &Value) -> Result<Outcome> {
-    if let Some(finding) = not_trusted(&facts["run"]) {
-        return Ok(Outcome::Wrong(finding));
-    }
-    let attacks = || earlier.iter().copied().chain([chapter]).flat_map(|chapter| &chapter.attack);
-    for attack in attacks() {
-        if facts["attack"][&attack.id].is_null() || facts["attacked"].is_null() {
-            return Ok(Outcome::Wrong(ended(attack, facts)));
-        }
-        if all_hold(&attack.worked, facts)? {
-            return Ok(Outcome::Wrong(stormed(chapter, attack, facts)));
-        }
-    }
-    let untold = |attack: &Attack| Some(format!("{}: {}", attack.says, attack.root_only.as_ref()?));
-    let is_shown = |attack: &&Attack| chapter.shown_here().any(|shown| shown.id == attack.id);
-    let (shown, rest): (Vec<_>, Vec<_>) = chapter.attack.iter().partition(is_shown);
-    Ok(Outcome::Pass(Stand {
-        stopped: shown.iter().map(|attack| attack.says.clone()).collect(),
-        untold: rest.into_iter().filter_map(untold).collect(),
-        attacks: earlier.iter().flat_map(|chapter| chapter.shown_here()).count(),
-        checks: earlier.iter().flat_map(|chapter| &chapter.check).filter(|check| !check.only_here).count(),
-    }))
-}
-
-fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
-    expressions.iter().try_fold(true, |all, text| Ok(all && holds(text, facts)?))
 }
 
 /// The first comparison that does not hold, and the check it belongs to.
@@ -178,7 +166,10 @@ fn failed_check<'a>(
     counts: fn(&Check) -> bool,
     facts: &Value,
 ) -> Result<Option<(&'a Check, &'a str)>> {
-    for check in chapter.check.iter().filter(|check| counts(check)) {
+    for check in chapter.check.iter().filter(|check| counts(check) && concerns(&check.only, facts)) {
+        if lacking(chapter, Some(check), facts)?.is_some() {
+            continue;
+        }
         for text in &check.expect {
             if !holds(text, facts)? {
                 return Ok(Some((check, text)));
@@ -199,10 +190,11 @@ fn not_yet(chapter: &Chapter, facts: &Value) -> Option<Outcome> {
 
 fn shown(checkout: &Checkout, chapter: &Chapter, diagnosis: &Diagnosis, facts: &Value) -> Finding {
     let filled = |text: &str| fill(text, facts);
-    let did = diagnosis.did.as_ref().and_then(|name| {
+    let did = diagnosis.did.as_ref().and_then(|did| {
+        let (name, part) = did.split_once(' ').unwrap_or((did, ""));
         let place = place(&chapter.exercise(), name);
         let place = place.map(|line| format!("{}:{line}", checkout.short(&chapter.exercise())));
-        Some((call(facts, name)?, place.unwrap_or_default()))
+        Some((call(facts, name, part)?, place.unwrap_or_default()))
     });
     Finding {
         diagnosis: diagnosis.id.clone(),
@@ -218,11 +210,15 @@ fn shown(checkout: &Checkout, chapter: &Chapter, diagnosis: &Diagnosis, facts: &
     }
 }
 
-/// The last call of this name that was made, in the narrator's words.
-fn call(facts: &Value, name: &str) -> Option<String> {
+/// The last call of this name and with `part` in it that was made, in the narrator's words.
+fn call(facts: &Value, name: &str, part: &str) -> Option<String> {
     let told = facts["run"]["calls"].as_array()?;
-    let begins = |call: &&str| call.strip_prefix(name).is_some_and(|rest| rest.starts_with('('));
-    told.iter().rev().filter_map(|line| line["call"].as_str()).find(begins).map(str::to_owned)
+    let begins = |call: &&str| {
+        call.strip_prefix(name).is_some_and(|rest| rest.starts_with('(') && rest.contains(part))
+    };
+    let call = told.iter().rev().filter_map(|line| line["call"].as_str()).find(begins)?;
+    // The value counts, and there is only so much room.
+    Some(call.replace("\"/sys/fs/cgroup/", "\""))
 }
 
 /// The line that calls it, where there is just one.
@@ -300,40 +296,6 @@ fn fallen(chapter: &Chapter, check: &Check, text: &str, facts: &Value) -> Findin
         why: "each layer comes on top of those before it, and must leave them standing".into(),
         next: "look for what undoes it, then: rubber learn check".into(),
         man: "namespaces(7)".into(),
-        did: None,
-    }
-}
-
-/// `chapter` is what is checked; the attack may be an earlier one's.
-fn stormed(chapter: &Chapter, attack: &Attack, facts: &Value) -> Finding {
-    let own = chapter.attack.iter().any(|own| own.id == attack.id);
-    Finding {
-        diagnosis: format!("attack.{}", attack.id),
-        step: if own { attack.step } else { 1 },
-        says: attack.says.clone(),
-        expected: "an attack that worked before this layer fails from here on".into(),
-        got: fill(&attack.got, facts),
-        kernel: fill(&attack.kernel, facts),
-        why: attack.why.clone(),
-        next: attack.next.clone(),
-        man: attack.man.clone(),
-        did: None,
-    }
-}
-
-/// Nothing is proved by an attack that did not take place.
-fn ended(attack: &Attack, facts: &Value) -> Finding {
-    let error = facts["run"]["error"].as_str().and_then(|error| error.lines().next());
-    Finding {
-        diagnosis: "attack.ended".into(),
-        step: 1,
-        says: "the container ended while it was attacking".into(),
-        expected: "each attack is tried, and refused".into(),
-        got: format!("nobody left to try: {}", attack.says),
-        kernel: error.filter(|error| !error.is_empty()).unwrap_or("nothing").to_owned(),
-        why: "the same container stood when nothing was tried in it".into(),
-        next: "look for what ends it early, then: rubber learn check".into(),
-        man: "signal(7)".into(),
         did: None,
     }
 }

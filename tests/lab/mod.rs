@@ -84,11 +84,15 @@ pub fn has(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
-/// Says so on stderr (not with eprintln, which the harness hides of a test that passes), and is an
-/// error where every skip must be declared: with `RUBBER_TEST_STRICT=1`, where tests/skips.txt does
+/// On stderr, and not with eprintln, which the harness hides of a test that passes.
+pub fn say_aloud(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Says so aloud, and is an error where every skip must be declared: with `RUBBER_TEST_STRICT=1`, where tests/skips.txt does
 /// not have the test's name with the name of this lane (`RUBBER_TEST_LANE`) behind it.
 pub fn skip(test: &str, why: &str) {
-    let _ = std::io::stderr().write_all(format!("skipped: {test}: {why}\n").as_bytes());
+    say_aloud(&format!("skipped: {test}: {why}"));
     let lane = std::env::var("RUBBER_TEST_LANE").unwrap_or_default();
     let declared = include_str!("../skips.txt").lines().any(|line| {
         let mut words = line.split_whitespace();
