@@ -3,6 +3,7 @@
 use super::Checkout;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Deserialize)]
@@ -184,6 +185,17 @@ impl Chapter {
     pub fn shown_here(&self) -> impl Iterator<Item = &Attack> {
         let is_root = nix::unistd::geteuid().is_root();
         self.attack.iter().filter(move |attack| is_root || attack.root_only.is_none())
+    }
+
+    /// What of the chapter this machine did not try: it has one version of cgroups.
+    pub fn untried(&self, facts: &Value) -> Option<String> {
+        let (here, other) = if facts["run"]["cgroup"] == "v2" { (2, 1) } else { (1, 2) };
+        let has_both = self.diagnosis.iter().any(|diagnosis| diagnosis.only.is_some());
+        has_both.then(|| {
+            format!(
+                "  tried        version {here} of cgroups; what you wrote for {other} was only compiled\n"
+            )
+        })
     }
 
     pub fn step(&self, id: u8) -> Option<&Step> {

@@ -325,3 +325,83 @@ fn sides(text: &str, facts: &Value) -> String {
     };
     text.split(' ').map(value).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A chapter with a check that not every machine can make.
+    fn judged(facts: Value) -> Outcome {
+        let text = r#"
+            title = "x"
+            minutes = { talk = 1, do = 1 }
+            teaches = []
+            step = []
+            attack = []
+            predict = []
+            [[cannot]]
+            when = ["run.controllers lacks \"memory\""]
+            why = "no controller"
+            [[cannot]]
+            check = "swap"
+            when = ["run.counts_swap == false"]
+            why = "swap is not counted"
+            [[check]]
+            id = "memory"
+            step = 1
+            expect = ["limits.memory == 1"]
+            [[check]]
+            id = "swap"
+            step = 2
+            expect = ["limits.memory_swap == 2"]
+            [[check]]
+            id = "elsewhere"
+            step = 3
+            only = "v2"
+            expect = ["limits.memory == 7"]
+            [[diagnosis]]
+            id = "elsewhere"
+            step = 1
+            only = "v2"
+            when = ["run.met == true"]
+            says = ""
+            expected = ""
+            got = ""
+            kernel = ""
+            why = ""
+            next = ""
+            man = ""
+            mistakes = []
+        "#;
+        let chapter: Chapter = toml::from_str(text).unwrap();
+        let wrong = judge(&Checkout::find().unwrap(), &chapter, &[], &facts).unwrap();
+        wrong.unwrap_or(Outcome::Pass(Stand::default()))
+    }
+
+    fn facts(limits: Value, counts_swap: bool) -> Value {
+        let run = json!({"cgroup": "v1", "controllers": ["memory"], "counts_swap": counts_swap, "genuine": true, "met": true});
+        json!({"run": run, "limits": limits})
+    }
+
+    #[test]
+    fn what_the_machine_does_not_count_is_no_pass_and_no_fault() {
+        let all = json!({"memory": 1, "memory_swap": 2});
+        assert_eq!(judged(facts(all, true)).code(), 0);
+        assert_eq!(judged(facts(json!({"memory": 1}), true)).code(), 1);
+        assert_eq!(judged(facts(json!({"memory": 1}), false)).code(), 3);
+        assert_eq!(judged(facts(json!({"memory": 5}), false)).code(), 1);
+    }
+
+    #[test]
+    fn without_the_controller_nothing_can_be_told() {
+        let facts = json!({"run": {"cgroup": "v1", "controllers": [], "error": "not yet: step 1 at x:1"}});
+        assert_eq!(judged(facts).code(), 3);
+    }
+
+    #[test]
+    fn a_wrong_turn_of_the_other_version_is_none_here() {
+        let Outcome::Wrong(finding) = judged(facts(json!({"memory": 5}), true)) else { panic!("a pass") };
+        assert_eq!(finding.diagnosis, "run.unnamed");
+    }
+}
