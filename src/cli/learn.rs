@@ -40,6 +40,9 @@ enum Command {
         /// Ask the kernel about this rubber, and build none: nobody's progress
         #[arg(long, value_name = "BINARY", hide = true, conflicts_with = "all")]
         with: Option<PathBuf>,
+        /// And only about its layers up to this one
+        #[arg(long, value_name = "LAYER", hide = true, requires = "with")]
+        stage: Option<String>,
     },
     /// Show the next of three hints for what is wrong right now
     Hint { chapter: Option<String> },
@@ -78,9 +81,9 @@ impl Learn {
             None => learn::watch(&checkout),
             Some(Command::List) => list(&checkout),
             Some(Command::Check { all: true, json, .. }) => check_all(&checkout, json),
-            Some(Command::Check { chapter, json, with: Some(binary), .. }) => {
+            Some(Command::Check { chapter, json, with: Some(binary), stage, .. }) => {
                 let chapter = named(&checkout, chapter)?;
-                let (outcome, facts) = learn::check_with(&checkout, &chapter, binary)?;
+                let (outcome, facts) = learn::check_with(&checkout, &chapter, binary, stage)?;
                 show(&chapter, &outcome, &facts, 0, json)
             }
             Some(Command::Check { chapter, json, .. }) => check(&checkout, &named(&checkout, chapter)?, json),
@@ -127,6 +130,9 @@ fn list(checkout: &Checkout) -> Result<u8> {
         let minutes = chapter.minutes.talk + chapter.minutes.work;
         text += &format!("{mark} {:<14} {minutes:>3} min  {:<34} {state}\n", chapter.name(), chapter.title);
     }
+    let attacks = |chapter: &Chapter| chapter.attack.len();
+    let stopped: usize = chapters.iter().filter(|chapter| progress.passed(chapter)).map(attacks).sum();
+    text += &format!("\n  attacks stopped: {stopped} of {}\n", chapters.iter().map(attacks).sum::<usize>());
     print(&text)?;
     Ok(0)
 }
@@ -149,7 +155,7 @@ fn show(chapter: &Chapter, outcome: &Outcome, facts: &Value, hints: usize, json:
         }
         false => screen,
     })?;
-    if !json && matches!(outcome, Outcome::Pass) {
+    if !json && matches!(outcome, Outcome::Pass(_)) {
         print(&chapter.untried(facts).unwrap_or_default())?;
         print("  next         rubber learn: the next chapter; rubber learn solution: ours\n")?;
     }
@@ -204,12 +210,15 @@ fn start(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     let mut progress = Progress::read(checkout);
     progress.start(chapter);
     progress.write()?;
+    let asked = chapter.predict.iter().flat_map(|predict| wrap(&predict.ask, 65));
+    let asked = asked.zip(["predict"].into_iter().chain(std::iter::repeat("")));
     print(&format!(
-        "{}   {}\n  read         {}\n  write        {}\n  then         rubber learn\n",
+        "{}   {}\n  read         {}\n  write        {}\n{}  then         rubber learn\n",
         chapter.name(),
         chapter.title,
         checkout.short(&chapter.dir.join("README.md")),
-        checkout.short(&chapter.exercise())
+        checkout.short(&chapter.exercise()),
+        asked.map(|(line, label)| format!("  {label:<13}{line}\n")).collect::<String>(),
     ))?;
     Ok(0)
 }

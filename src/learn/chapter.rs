@@ -25,6 +25,8 @@ pub struct Chapter {
     #[serde(default)]
     pub cannot: Vec<Cannot>,
     pub diagnosis: Vec<Diagnosis>,
+    pub attack: Vec<Attack>,
+    pub predict: Vec<Predict>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,6 +57,9 @@ pub struct Check {
     pub only: Option<String>,
     /// All of these must hold: see `expect`.
     pub expect: Vec<String>,
+    /// It is true at this stage, and need not be at a later one.
+    #[serde(default)]
+    pub only_here: bool,
 }
 
 /// What a machine may lack, so that it cannot tell right from wrong.
@@ -93,6 +98,34 @@ pub struct Diagnosis {
     /// Wrong versions of the exercise in `mistakes/` that must get exactly this: the tests' business.
     #[serde(rename = "mistakes")]
     _mistakes: Vec<String>,
+}
+
+/// What works before this chapter, and must fail from here on.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attack {
+    /// Its name in `attack.rs`.
+    pub id: String,
+    /// The step that stops it.
+    pub step: u8,
+    pub says: String,
+    /// It has worked when all of these hold.
+    pub worked: Vec<String>,
+    pub got: String,
+    pub kernel: String,
+    pub why: String,
+    pub next: String,
+    pub man: String,
+    /// Why an ordinary user cannot be shown that it works before.
+    pub root_only: Option<String>,
+}
+
+/// To be answered before anything is built.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Predict {
+    pub ask: String,
+    pub answer: String,
 }
 
 impl Chapter {
@@ -146,6 +179,12 @@ impl Chapter {
     /// As the learner sees it named: `05 uts`.
     pub fn name(&self) -> String {
         format!("{:02} {}", self.number(), self.layer())
+    }
+
+    /// The attacks of which this user can be shown that they work without the layer.
+    pub fn shown_here(&self) -> impl Iterator<Item = &Attack> {
+        let is_root = nix::unistd::geteuid().is_root();
+        self.attack.iter().filter(move |attack| is_root || attack.root_only.is_none())
     }
 
     /// What of the chapter this machine did not try: it has one version of cgroups.

@@ -1,10 +1,14 @@
 //! The workshop: an exercise is built, run where it can hurt nobody, and the kernel is asked.
 //!
 //! Reading order: `chapter` (what is to be done), `build` (cargo), `arena` (the throw-away place an attempt
-//! runs in), `witness` (watches from the arena's side), `probe` (tells what it sees inside), `expect`
-//! (comparisons over what both found), `verdict` and `screen` (what the learner reads), `progress`, `watch`.
+//! runs in), `asked` (for what), `witness` (watches from the arena's side), `probe` (tells what it sees
+//! inside), `attack` (what it tries in there) and `targets` (what it tries it on), `expect` (comparisons over
+//! what was found), `verdict` and `proof` (what that means), `screen` (what the learner reads), `progress`,
+//! `watch`.
 
 mod arena;
+mod asked;
+mod attack;
 mod build;
 mod chapter;
 mod check;
@@ -14,7 +18,9 @@ mod expect;
 pub mod ground;
 mod probe;
 mod progress;
+mod proof;
 mod screen;
+mod targets;
 mod verdict;
 mod watch;
 mod witness;

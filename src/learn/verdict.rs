@@ -16,7 +16,7 @@ pub const NOT_YET: &str = "not yet: step";
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    Pass,
+    Pass(Stand),
     /// The exercise stopped at a step, at `place` (file and line).
     NotYet {
         step: u8,
@@ -33,6 +33,19 @@ pub enum Outcome {
     Cannot {
         why: String,
     },
+}
+
+/// What a passed chapter stands against.
+#[derive(Debug, Default, Serialize)]
+pub struct Stand {
+    /// Attacks that worked before this layer, and do no more.
+    pub stopped: Vec<String>,
+    /// Those of which that cannot be shown here, each with the reason.
+    pub untold: Vec<String>,
+    /// Attacks of earlier chapters that fail, still.
+    pub attacks: usize,
+    /// Checks of earlier chapters that hold, still.
+    pub checks: usize,
 }
 
 /// One failure, as the screen shows it.
@@ -54,7 +67,7 @@ pub struct Finding {
 impl Outcome {
     pub fn code(&self) -> u8 {
         match self {
-            Outcome::Pass => 0,
+            Outcome::Pass(_) => 0,
             Outcome::Cannot { .. } => 3,
             _ => 1,
         }
@@ -71,38 +84,64 @@ impl Outcome {
     }
 }
 
-/// Judges an attempt at `chapter` by its facts.
-pub fn judge(checkout: &Checkout, chapter: &Chapter, facts: &Value) -> Result<Outcome> {
+/// Judges an attempt at `chapter` by its facts: what is wrong, if anything. What the `earlier` chapters
+/// ask for must hold, too.
+pub fn judge(
+    checkout: &Checkout,
+    chapter: &Chapter,
+    earlier: &[&Chapter],
+    facts: &Value,
+) -> Result<Option<Outcome>> {
     if let Some(cannot) = lacking(chapter, None, facts)? {
-        return Ok(cannot);
+        return Ok(Some(cannot));
     }
     if let Some(not_yet) = not_yet(chapter, facts) {
-        return Ok(not_yet);
+        return Ok(Some(not_yet));
     }
     let run = &facts["run"];
-    if run["flood"] == true || run["timeout"] == true {
-        return Ok(Outcome::Wrong(endless(run["flood"] == true)));
+    if let Some(finding) = not_trusted(run) {
+        return Ok(Some(Outcome::Wrong(finding)));
     }
-    if run["genuine"] == false {
-        return Ok(Outcome::Wrong(forged()));
-    }
-    let failed = failed_check(chapter, facts)?;
+    let failed = failed_check(chapter, |_| true, facts)?;
     if failed.is_none() && run["genuine"] == true {
-        let cannot = chapter.check.iter().find_map(|check| lacking(chapter, Some(check), facts).transpose());
-        return Ok(cannot.transpose()?.unwrap_or(Outcome::Pass));
+        if let Some(finding) = no_longer(earlier, facts)? {
+            return Ok(Some(Outcome::Wrong(finding)));
+        }
+        return chapter
+            .check
+            .iter()
+            .find_map(|check| lacking(chapter, Some(check), facts).transpose())
+            .transpose();
     }
     for diagnosis in &chapter.diagnosis {
         if concerns(&diagnosis.only, facts) && all_hold(&diagnosis.when, facts)? {
-            return Ok(Outcome::Wrong(shown(checkout, chapter, diagnosis, facts)));
+            return Ok(Some(Outcome::Wrong(shown(checkout, chapter, diagnosis, facts))));
         }
     }
-    Ok(Outcome::Wrong(match run["met"] == true {
+    Ok(Some(Outcome::Wrong(match run["met"] == true {
         true => unnamed(chapter, failed, facts),
         false => not_started(facts),
-    }))
+    })))
 }
 
-fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
+pub fn not_trusted(run: &Value) -> Option<Finding> {
+    if run["flood"] == true || run["timeout"] == true {
+        return Some(endless(run["flood"] == true));
+    }
+    (run["genuine"] == false).then(forged)
+}
+
+/// The first check of an earlier chapter that does not hold in this one.
+fn no_longer(earlier: &[&Chapter], facts: &Value) -> Result<Option<Finding>> {
+    for chapter in earlier {
+        if let Some((check, text)) = failed_check(chapter, |check| !check.only_here, facts)? {
+            return Ok(Some(fallen(chapter, check, text, facts)));
+        }
+    }
+    Ok(None)
+}
+
+pub fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
     expressions.iter().try_fold(true, |all, text| Ok(all && holds(text, facts)?))
 }
 
@@ -112,7 +151,7 @@ fn concerns(only: &Option<String>, facts: &Value) -> bool {
 }
 
 /// What the machine lacks for this check, or for all of them.
-fn lacking(chapter: &Chapter, check: Option<&Check>, facts: &Value) -> Result<Option<Outcome>> {
+pub fn lacking(chapter: &Chapter, check: Option<&Check>, facts: &Value) -> Result<Option<Outcome>> {
     for cannot in &chapter.cannot {
         if cannot.check.as_ref() == check.map(|check| &check.id) && all_hold(&cannot.when, facts)? {
             return Ok(Some(Outcome::Cannot { why: cannot.why.clone() }));
@@ -122,8 +161,12 @@ fn lacking(chapter: &Chapter, check: Option<&Check>, facts: &Value) -> Result<Op
 }
 
 /// The first comparison that does not hold, and the check it belongs to.
-fn failed_check<'a>(chapter: &'a Chapter, facts: &Value) -> Result<Option<(&'a Check, &'a str)>> {
-    for check in chapter.check.iter().filter(|check| concerns(&check.only, facts)) {
+fn failed_check<'a>(
+    chapter: &'a Chapter,
+    counts: fn(&Check) -> bool,
+    facts: &Value,
+) -> Result<Option<(&'a Check, &'a str)>> {
+    for check in chapter.check.iter().filter(|check| counts(check) && concerns(&check.only, facts)) {
         if lacking(chapter, Some(check), facts)?.is_some() {
             continue;
         }
@@ -242,6 +285,21 @@ fn not_started(facts: &Value) -> Finding {
     }
 }
 
+fn fallen(chapter: &Chapter, check: &Check, text: &str, facts: &Value) -> Finding {
+    Finding {
+        diagnosis: format!("earlier.{}", check.id),
+        step: 1,
+        says: format!("an earlier layer no longer holds: {}, {}", chapter.name(), check.id),
+        expected: text.to_owned(),
+        got: sides(text, facts),
+        kernel: format!("rubber learn check {:02} --json has all the facts", chapter.number()),
+        why: "each layer comes on top of those before it, and must leave them standing".into(),
+        next: "look for what undoes it, then: rubber learn check".into(),
+        man: "namespaces(7)".into(),
+        did: None,
+    }
+}
+
 fn unnamed(chapter: &Chapter, failed: Option<(&Check, &str)>, facts: &Value) -> Finding {
     let text = failed.map_or("the probe answers", |(_, text)| text);
     let (step, id) = failed.map_or((1, "probe"), |(check, _)| (check.step, &check.id));
@@ -280,6 +338,8 @@ mod tests {
             minutes = { talk = 1, do = 1 }
             teaches = []
             step = []
+            attack = []
+            predict = []
             [[cannot]]
             when = ["run.controllers lacks \"memory\""]
             why = "no controller"
@@ -315,7 +375,8 @@ mod tests {
             mistakes = []
         "#;
         let chapter: Chapter = toml::from_str(text).unwrap();
-        judge(&Checkout::find().unwrap(), &chapter, &facts).unwrap()
+        let wrong = judge(&Checkout::find().unwrap(), &chapter, &[], &facts).unwrap();
+        wrong.unwrap_or(Outcome::Pass(Stand::default()))
     }
 
     fn facts(limits: Value, counts_swap: bool) -> Value {

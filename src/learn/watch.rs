@@ -1,7 +1,7 @@
 //! `rubber learn`: the chapter and its steps, and a check after each save.
 
 use super::{Chapter, Checkout, Progress, check};
-use crate::show::columns::print;
+use crate::show::columns::{print, wrap};
 use anyhow::{Context, Result};
 use std::{path::Path, thread::sleep, time::Duration, time::SystemTime};
 
@@ -40,6 +40,8 @@ fn saved(file: &Path) -> Option<SystemTime> {
 }
 
 fn intro(checkout: &Checkout, chapter: &Chapter) -> String {
+    let asked = chapter.predict.iter().flat_map(|predict| wrap(&format!("Predict: {}", predict.ask), 76));
+    let asked = asked.map(|line| format!("  {line}\n"));
     let steps = chapter.step.iter().map(|step| format!("  {}. {}\n", step.id, step.does));
     format!(
         "{}   {} ({} minutes)\n  about  {}\n\n  read   {}\n  write  {}\n\n{}\nIt begins red: each step says \"not yet\" until it is written.\n\n",
@@ -49,6 +51,6 @@ fn intro(checkout: &Checkout, chapter: &Chapter) -> String {
         chapter.teaches.join(", "),
         checkout.short(&chapter.dir.join("README.md")),
         checkout.short(&chapter.exercise()),
-        steps.collect::<String>(),
+        steps.chain(["\n".into()]).chain(asked).collect::<String>(),
     )
 }

@@ -5,16 +5,15 @@
 
 use super::{
     arena::Attempt,
+    asked,
+    attack::{self, Told},
     expect, ground,
     probe::{Answer, HELLO, LONGEST, Question},
+    targets::Targets,
 };
 use crate::{
     container,
     facts::{self, Facts, Mount},
-    layers::{
-        cgroup::{self, Version},
-        cpu,
-    },
     sys,
 };
 use anyhow::{Context, Result};
@@ -44,12 +43,13 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How much it may print.
 const MOST: usize = 1 << 20;
-/// A group the caller is in, that the container should not be.
-const HOSTS_GROUP: u32 = 4242;
 
 struct Watch {
     socket: OwnedFd,
     question: Question,
+    /// What no container should learn of the host.
+    secret: String,
+    targets: Option<Targets>,
     /// The learner's rubber.
     rubber: i32,
     /// Who said hello.
@@ -60,23 +60,24 @@ struct Watch {
 
 /// Runs the attempt to its end.
 pub fn watch(attempt: &Attempt) -> Result<Value> {
-    let nonce = container::new_id()?;
-    let number = |from: usize| u32::from_str_radix(&nonce[from..from + 2], 16).unwrap_or(0);
-    let mut run = asked_limits([number(0), number(2), number(10)]);
-    run["id"] = format!("c-{}", &nonce[..4]).into();
-    run["uid"] = (1000 + number(4)).into();
-    run["gid"] = (2000 + number(6)).into();
-    run["hosts_group"] = HOSTS_GROUP.into();
-    run["expected_code"] = (64 + number(8) % 32).into();
+    let (nonce, secret) = (container::new_id()?, container::new_id()?);
+    let run = asked::run(&nonce, &secret);
     sys::sethostname(format!("lab-{}", &nonce[4..6]).as_ref())?;
     let code = run["expected_code"].as_u64().unwrap_or(64) as u8;
-    fs::write(ground::CANARY, &nonce)?;
+    fs::write(ground::CANARY, &secret)?;
+    // Forked before there is a socket whose ends it would hold open.
+    let targets = match attempt.attacks.is_empty() {
+        true => None,
+        false => Some(Targets::new(&attempt.attacks, &nonce)?),
+    };
     let (socket, stdin) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     let image = fs::metadata(ground::IMAGE)?.ino();
     setsockopt(&socket, PassCred, &true)?;
     let mut watch = Watch {
         socket,
         question: Question { nonce, canary: ground::CANARY.into(), code },
+        secret,
+        targets,
         rubber: 0,
         probe: None,
         facts: json!({"run": run, "before": {"host": host()}}),
@@ -86,30 +87,6 @@ pub fn watch(attempt: &Attempt) -> Result<Value> {
     watch.run(attempt, stdin)?;
     watch.look_after();
     Ok(watch.facts)
-}
-
-/// Limits to ask for, another each time, and what the kernel should make of them: bytes, microseconds.
-fn asked_limits([a, b, c]: [u32; 3]) -> Value {
-    let (shares, hundredths, memory) = (302 + 4 * b, 20 + c % 40, (32 + a % 16) << 20);
-    let weight = cpu::weight(shares.into());
-    let (version, share) = match cgroup::version() {
-        Version::V1 => ("v1", json!({"file": "cpu.shares", "usual": 1024, "asked": shares})),
-        Version::V2 => ("v2", json!({"file": "cpu.weight", "usual": 100, "asked": weight})),
-    };
-    json!({
-        "cgroup": version,
-        "controllers": ground::controllers(),
-        "counts_swap": ground::counts_swap(),
-        "cpu_shares": shares,
-        "share": share,
-        "cpus": format!("0.{hundredths}"),
-        "cpu_quota": hundredths * 1000,
-        "memory": memory,
-        // As much swap as memory, where nobody asks for more or less.
-        "memory_swap": 2 * memory,
-        "memory_and_sum": 3 * memory,
-        "pids": 16 + a % 16,
-    })
 }
 
 /// The group of each controller that a process is in, as /proc/PID/cgroup names it below what is shown.
@@ -159,17 +136,10 @@ impl Watch {
     }
 
     fn command(&self, attempt: &Attempt, stdin: OwnedFd) -> Result<Command> {
-        let mut command = Command::new(ground::LEARNERS);
-        command.args(["--root", ground::STORE, "run", "--explain=json", "--until", &attempt.layer]);
-        command.args(attempt.flags.iter().map(|flag| expect::fill(flag, &self.facts)));
-        match attempt.layer.as_str() {
-            // There is no image yet: a program of the host's runs.
-            "process" => command.arg(ground::PROBE),
-            _ => command.args(["--rootfs", ground::IMAGE, "/bin/rubber"]),
-        };
+        let mut command = self.container(attempt);
         command.args(["learn", "probe"]).env_clear();
         // Each a thing of the host's that should not come along.
-        command.env("RUBBER_HOSTS_SECRET", &self.question.nonce).current_dir(ground::DISK);
+        command.env(attack::VARIABLE, &self.secret).current_dir(ground::DISK);
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         let secret = File::open(ground::CANARY)?;
         let is_root = nix::unistd::geteuid().is_root();
@@ -182,13 +152,27 @@ impl Watch {
                 }
                 nix::fcntl::fcntl(&secret, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
                 if is_root {
-                    nix::unistd::setgroups(&[HOSTS_GROUP.into()])?;
+                    nix::unistd::setgroups(&[asked::HOSTS_GROUP.into()])?;
                 }
                 Ok(())
             });
         }
         command.stdin(Stdio::from(stdin)).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)
+    }
+
+    /// How the probe is started: by itself, or by the learner's rubber.
+    fn container(&self, attempt: &Attempt) -> Command {
+        let Some(layer) = attempt.layer.as_deref() else { return Command::new(ground::PROBE) };
+        let mut command = Command::new(ground::LEARNERS);
+        command.args(["--root", ground::STORE, "run", "--explain=json", "--until", layer]);
+        command.args(attempt.flags.iter().map(|flag| expect::fill(flag, &self.facts)));
+        match layer {
+            // There is no image yet: a program of the host's runs.
+            "process" => command.arg(ground::PROBE),
+            _ => command.args(["--rootfs", ground::IMAGE, "/bin/rubber"]),
+        };
+        command
     }
 
     fn has_more(&self, out: &File, err: &File) -> Result<bool> {
@@ -254,6 +238,9 @@ impl Watch {
             let _ = send(self.socket.as_raw_fd(), &question, MsgFlags::MSG_NOSIGNAL);
             return Ok(());
         }
+        if let Ok(told) = serde_json::from_slice::<Told>(message) {
+            return self.note(sender, told);
+        }
         let Ok(answer) = serde_json::from_slice::<Answer>(message) else { return Ok(()) };
         self.look_at(sender);
         let is_probe = is_probe(sender) && self.probe == Some(sender) && answer.nonce == self.question.nonce;
@@ -265,7 +252,28 @@ impl Watch {
             self.facts["host"]["limits"] = rubber["limits"].clone();
         }
         self.facts["run"]["genuine"] = (is_probe && self.agree()).into();
-        shutdown(self.socket.as_raw_fd(), Shutdown::Write)?;
+        match &self.targets {
+            Some(targets) => {
+                let orders = serde_json::to_vec(&targets.orders)?;
+                let _ = send(self.socket.as_raw_fd(), &orders, MsgFlags::MSG_NOSIGNAL);
+            }
+            None => shutdown(self.socket.as_raw_fd(), Shutdown::Write)?,
+        }
+        Ok(())
+    }
+
+    /// How an attack went, as far as the attacker knows. After the last of them we look at the targets.
+    fn note(&mut self, sender: i32, told: Told) -> Result<()> {
+        let Some(targets) = self.targets.as_ref().filter(|_| self.probe == Some(sender)) else {
+            return Ok(());
+        };
+        self.facts["attack"][&told.attack] = json!({"got": told.got, "refused": told.refused});
+        if targets.orders.attacks.last() == Some(&told.attack) {
+            let mut after = targets.look(sender);
+            after["host"] = host();
+            self.facts["attacked"] = after;
+            shutdown(self.socket.as_raw_fd(), Shutdown::Write)?;
+        }
         Ok(())
     }
 

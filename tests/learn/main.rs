@@ -3,6 +3,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod attacks;
 mod bench;
 mod hostile;
 
