@@ -9,7 +9,7 @@ use std::{
     io::Write,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::OnceLock,
 };
 
@@ -43,7 +43,7 @@ pub fn store() -> PathBuf {
 /// `rubber` with the tests' store, no terminal on stdin, and `words` behind it.
 pub fn rubber<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(words: I) -> Command {
     let mut command = Command::new(RUBBER);
-    command.arg("--root").arg(store()).args(words).stdin(std::process::Stdio::null());
+    command.arg("--root").arg(store()).args(words).stdin(Stdio::null());
     command
 }
 
@@ -82,6 +82,12 @@ pub fn is_root() -> bool {
 pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Whether there is a cargo that works: an ordinary user may find one that is root's.
+pub fn has_cargo() -> bool {
+    let tried = Command::new("cargo").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    tried.is_ok_and(|ended| ended.success())
 }
 
 /// Says so on stderr (not with eprintln, which the harness hides of a test that passes), and is an

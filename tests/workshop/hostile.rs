@@ -1,0 +1,71 @@
+//! Exercises that would do harm: nothing of the host's may notice.
+
+use crate::{chapters::*, lab, variants::Variants};
+use nix::{sys::signal, unistd::Pid};
+use std::{
+    fs,
+    process::Stdio,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// What they are and what is said of them. How far the removal of everything comes in time depends on how
+/// much there is.
+const HOSTILE: &[(&str, &str, &[&str])] = &[
+    ("00_process", "endless", &["run.timeout"]),
+    ("01_chroot", "rm-rf", &["run.failed", "run.timeout"]),
+    ("02_mount", "no-private", &["mount.travels"]),
+    ("06_pid", "fork-bomb", &["run.timeout"]),
+    ("06_pid", "ignores-sigterm", &["run.timeout"]),
+    ("06_pid", "two-gibibytes", &["run.flood"]),
+    ("06_pid", "umount-and-kill", &["run.failed"]),
+];
+
+fn chapter(id: &str) -> Chapter {
+    chapters().into_iter().find(|chapter| chapter.id == id).unwrap()
+}
+
+#[test]
+fn workshop_lets_no_exercise_touch_the_host() {
+    let Some(variants) = Variants::lock() else { return };
+    // Where the arena can see it: not in /tmp, over which it has a disk of its own.
+    let place = tempfile::tempdir_in("/var/tmp").unwrap();
+    let canary = place.path().join("canary");
+    fs::create_dir(&canary).unwrap();
+    fs::write(canary.join("file"), "alive").unwrap();
+    let before = ledger();
+    for (id, version, diagnoses) in HOSTILE {
+        let found = &variants.check(&chapter(id), version)["result"];
+        let diagnosis = found["diagnosis"].as_str().unwrap_or_default();
+        assert!(diagnoses.contains(&diagnosis), "{id} {version}: {found}");
+        assert_balanced(&before);
+        assert_eq!(fs::read_to_string(canary.join("file")).unwrap(), "alive", "{id} {version}");
+    }
+}
+
+/// Killed in the middle it can only leave empty cgroups, and the next check removes them.
+#[test]
+fn workshop_leaves_nothing_when_a_check_is_killed() {
+    let Some(variants) = Variants::lock() else { return };
+    let before = ledger();
+    let pid = chapter("06_pid");
+    variants.choose(&pid, "ignores-sigterm");
+    let mut check = variants.command(&pid);
+    check.arg("--with").arg(variants.program()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut check = check.spawn().unwrap();
+    let begin = Instant::now();
+    while lab::descendant(check.id(), "rubber:warden").is_none() {
+        assert!(begin.elapsed().as_secs() < 60, "no warden came to be");
+        sleep(Duration::from_millis(20));
+    }
+    sleep(Duration::from_millis(200));
+    signal::kill(Pid::from_raw(check.id() as i32), signal::SIGKILL).unwrap();
+    check.wait().unwrap();
+    let begin = Instant::now();
+    while ledger().processes != before.processes {
+        assert!(begin.elapsed().as_secs() < 5, "{:#?}", ledger().processes);
+        sleep(Duration::from_millis(20));
+    }
+    assert_eq!(variants.check(&pid, "shipped")["result"]["outcome"], "pass");
+    assert_balanced(&before);
+}
