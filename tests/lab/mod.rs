@@ -109,6 +109,11 @@ pub fn skip_this(why: &str) {
     skip(std::thread::current().name().unwrap_or("?"), why);
 }
 
+/// On stderr, where the harness does not hide it.
+pub fn note(text: &str) {
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
 /// The process called `name` among the descendants of `pid`.
 pub fn descendant(pid: u32, name: &str) -> Option<i32> {
     let mut family = vec![pid.to_string()];

@@ -7,7 +7,6 @@ mod chapters;
 mod lab;
 
 mod bench;
-mod text;
 
 use bench::Bench;
 use std::fs;
