@@ -3,6 +3,7 @@
 
 use crate::lab;
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -47,11 +48,12 @@ fn committed(file: &str) -> Option<String> {
     shown.status.success().then(|| lab::text(&shown.stdout))
 }
 
-/// Each diagnosis and the files of its mistakes.
-pub fn diagnoses(chapter: &Chapter) -> Vec<(String, Vec<String>)> {
+/// Each diagnosis and the files of its mistakes: those in the list `mistakes`, or `as_user`, where the kernel
+/// stops an ordinary user, so that the same mistake comes to something else.
+pub fn diagnoses(chapter: &Chapter, list: &str) -> Vec<(String, Vec<String>)> {
     let all = chapter.toml["diagnosis"].as_array().unwrap().iter();
     let names = |entry: &toml::Value| {
-        let files = entry["mistakes"].as_array().unwrap().iter();
+        let files = entry.get(list).and_then(|files| files.as_array()).into_iter().flatten();
         files.map(|file| file.as_str().unwrap().to_owned()).collect()
     };
     all.map(|entry| (entry["id"].as_str().unwrap().to_owned(), names(entry))).collect()
@@ -68,10 +70,15 @@ pub fn shipped(chapter: &Chapter) -> String {
     fs::read_to_string(sources().join("src/layers").join(&chapter.layer).with_extension("rs")).unwrap()
 }
 
-/// Each mistake's file and its diagnosis.
+/// Each mistake's file and the diagnosis it must get from who runs the tests.
 pub fn mistakes(chapter: &Chapter) -> Vec<(String, String)> {
     let pairs = |(id, files): (String, Vec<String>)| files.into_iter().map(move |file| (file, id.clone()));
-    diagnoses(chapter).into_iter().flat_map(pairs).collect()
+    let listed = |list| diagnoses(chapter, list).into_iter().flat_map(pairs).collect::<BTreeMap<_, _>>();
+    let mut all = listed("mistakes");
+    if !lab::is_root() {
+        all.extend(listed("as_user"));
+    }
+    all.into_iter().collect()
 }
 
 /// What an arena could leave on the host, where containers of other tests may come and go meanwhile, and

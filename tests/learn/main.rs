@@ -150,19 +150,20 @@ fn learn_says_where_the_exercises_are() {
 #[test]
 fn learn_has_a_mistake_for_every_diagnosis_and_no_mistake_without() {
     for chapter in bench::chapters() {
-        let named: Vec<_> =
-            bench::diagnoses(&chapter).into_iter().flat_map(|(_, mistakes)| mistakes).collect();
+        let named = |list| bench::diagnoses(&chapter, list).into_iter().flat_map(|(_, mistakes)| mistakes);
         let mut files: Vec<_> = fs::read_dir(chapter.dir.join("mistakes"))
             .unwrap()
             .flatten()
             .map(|entry| entry.file_name().into_string().unwrap())
             .collect();
         files.sort();
-        let mut sorted = named.clone();
+        let mut sorted: Vec<_> = named("mistakes").collect();
         sorted.sort();
         assert_eq!(sorted, files, "{}", chapter.id);
-        for (id, mistakes) in bench::diagnoses(&chapter) {
-            assert!(!mistakes.is_empty(), "{}: {id} has no mistake", chapter.id);
+        assert!(named("as_user").all(|file| files.contains(&file)), "{}", chapter.id);
+        let lists = ["mistakes", "as_user"].map(|list| bench::diagnoses(&chapter, list));
+        for ((id, roots), (_, users)) in lists[0].iter().zip(&lists[1]) {
+            assert!(!roots.is_empty() || !users.is_empty(), "{}: {id} has no mistake", chapter.id);
         }
     }
 }

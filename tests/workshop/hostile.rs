@@ -10,11 +10,11 @@ use std::{
 };
 
 /// What they are and what is said of them. How far the removal of everything comes in time depends on how
-/// much there is.
+/// much there is; and an ordinary user's mounts cannot travel.
 const HOSTILE: &[(&str, &str, &[&str])] = &[
     ("00_process", "endless", &["run.timeout"]),
     ("01_chroot", "rm-rf", &["run.failed", "run.timeout"]),
-    ("02_mount", "no-private", &["mount.travels"]),
+    ("02_mount", "no-private", &["mount.travels", "mount.slave"]),
     ("06_pid", "fork-bomb", &["run.timeout"]),
     ("06_pid", "ignores-sigterm", &["run.timeout"]),
     ("06_pid", "two-gibibytes", &["run.flood"]),
