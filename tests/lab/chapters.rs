@@ -7,6 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -24,12 +25,20 @@ pub fn sources() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-pub fn chapters() -> Vec<Chapter> {
-    let entries = fs::read_dir(sources().join("workshop")).unwrap().flatten();
-    let mut dirs: Vec<_> = entries.map(|entry| entry.path()).collect();
-    dirs.retain(|dir| dir.join("chapter.toml").is_file());
-    dirs.sort();
-    dirs.into_iter().map(chapter).collect()
+pub fn chapters() -> &'static [Chapter] {
+    static ALL: OnceLock<Vec<Chapter>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let entries = fs::read_dir(sources().join("workshop")).unwrap().flatten();
+        let mut dirs: Vec<_> = entries.map(|entry| entry.path()).collect();
+        dirs.retain(|dir| dir.join("chapter.toml").is_file());
+        dirs.sort();
+        dirs.into_iter().map(chapter).collect()
+    })
+}
+
+/// The chapter of this layer.
+pub fn of(layer: &str) -> &'static Chapter {
+    chapters().iter().find(|chapter| chapter.layer == layer).unwrap()
 }
 
 fn chapter(dir: PathBuf) -> Chapter {

@@ -15,7 +15,7 @@ use std::fs;
 #[test]
 fn learn_exercises_differ_from_the_layers_only_in_their_steps() {
     for chapter in bench::chapters() {
-        let shipped = bench::shipped(&chapter);
+        let shipped = bench::shipped(chapter);
         for function in bench::functions(&chapter.exercise) {
             let is_lesson = function.contains("not_yet(");
             assert!(is_lesson || shipped.contains(function), "{}: {function}", chapter.id);
@@ -31,11 +31,11 @@ fn learn_exercises_differ_from_the_layers_only_in_their_steps() {
 #[test]
 fn learn_exercises_compile_without_a_warning() {
     let Some(bench) = Bench::lock() else { return };
-    for chapter in bench.chapters() {
-        bench.solve(&chapter, &chapter.exercise);
+    for chapter in bench::chapters() {
+        bench.solve(chapter, &chapter.exercise);
     }
     let features: Vec<_> =
-        bench.chapters().iter().map(|chapter| format!("exercise-{}", chapter.layer)).collect();
+        bench::chapters().iter().map(|chapter| format!("exercise-{}", chapter.layer)).collect();
     let mut cargo = std::process::Command::new("cargo");
     cargo.args(["build", "--bin", "rubber", "--config", "profile.dev.debug=false"]);
     cargo.args(["--target-dir", "target/learn", "--features", &features.join(",")]);
@@ -48,8 +48,8 @@ fn learn_exercises_compile_without_a_warning() {
 #[test]
 fn learn_goes_from_red_to_green() {
     let Some(bench) = Bench::lock() else { return };
-    let uts = bench.chapters().into_iter().find(|chapter| chapter.layer == "uts").unwrap();
-    bench.solve(&uts, &uts.exercise);
+    let uts = bench::of("uts");
+    bench.solve(uts, &uts.exercise);
     let expect = |words: &[&str], code: i32, part: &str| {
         let output = bench.learn(words);
         let said = lab::text(&output.stdout) + &lab::text(&output.stderr);
@@ -61,11 +61,11 @@ fn learn_goes_from_red_to_green() {
     expect(&["check"], 1, "not yet: step 1, leave the host's UTS namespace");
     expect(&["hint"], 0, "hint 1 of 3");
     expect(&["hint"], 0, "CLONE_NEWUTS");
-    bench.solve(&uts, &bench.spliced(&uts, "no-newuts.rs"));
+    bench.solve(uts, &bench.spliced(uts, "no-newuts.rs"));
     expect(&["check"], 1, "the host's hostname changed too");
-    bench.solve(&uts, "this is no Rust");
+    bench.solve(uts, "this is no Rust");
     expect(&["check"], 1, "error");
-    bench.solve(&uts, &bench.shipped(&uts));
+    bench.solve(uts, &bench::shipped(uts));
     expect(&["check", "05"], 0, "the kernel confirms it");
     expect(&["solution", "05"], 0, "sethostname");
     expect(&["diff", "04", "05"], 0, "+ unshare(CLONE_NEWUTS)");
@@ -79,9 +79,9 @@ fn learn_goes_from_red_to_green() {
 fn learn_watches_the_exercise() {
     use std::io::{BufRead, BufReader};
     let Some(bench) = Bench::lock() else { return };
-    let uts = bench.chapters().into_iter().find(|chapter| chapter.layer == "uts").unwrap();
+    let uts = bench::of("uts");
     assert!(bench.learn(&["start", "uts"]).status.success());
-    bench.solve(&uts, &uts.exercise);
+    bench.solve(uts, &uts.exercise);
     let mut watch = std::process::Command::new(lab::RUBBER);
     watch.arg("learn").current_dir(&bench.root).stdout(std::process::Stdio::piped());
     let mut watch = watch.stderr(std::process::Stdio::null()).spawn().unwrap();
@@ -89,7 +89,7 @@ fn learn_watches_the_exercise() {
     let mut until_waiting =
         || lines.by_ref().take_while(|line| !line.starts_with("waiting for")).collect::<Vec<_>>();
     let first = until_waiting().join("\n");
-    bench.solve(&uts, &bench.shipped(&uts));
+    bench.solve(uts, &bench::shipped(uts));
     let second = until_waiting().join("\n");
     watch.kill().unwrap();
     watch.wait().unwrap();
@@ -101,8 +101,8 @@ fn learn_watches_the_exercise() {
 #[test]
 fn learn_resets_with_a_backup() {
     let bench = Bench::lock_without_cargo();
-    let uts = bench.chapters().into_iter().find(|chapter| chapter.layer == "uts").unwrap();
-    bench.solve(&uts, &uts.exercise);
+    let uts = bench::of("uts");
+    bench.solve(uts, &uts.exercise);
     let git = |words: &[&str]| {
         let who = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
         let mut git = std::process::Command::new("git");
@@ -114,7 +114,7 @@ fn learn_resets_with_a_backup() {
     git(&["init", "-q"]);
     git(&["add", "workshop"]);
     git(&["commit", "-qm", "as it comes"]);
-    bench.solve(&uts, "mine");
+    bench.solve(uts, "mine");
     let output = bench.learn(&["reset", "uts"]);
     std::fs::remove_dir_all(bench.root.join(".git")).unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -150,7 +150,7 @@ fn learn_says_where_the_exercises_are() {
 #[test]
 fn learn_has_a_mistake_for_every_diagnosis_and_no_mistake_without() {
     for chapter in bench::chapters() {
-        let named = |list| bench::diagnoses(&chapter, list).into_iter().flat_map(|(_, mistakes)| mistakes);
+        let named = |list| bench::diagnoses(chapter, list).into_iter().flat_map(|(_, mistakes)| mistakes);
         let mut files: Vec<_> = fs::read_dir(chapter.dir.join("mistakes"))
             .unwrap()
             .flatten()
@@ -161,7 +161,7 @@ fn learn_has_a_mistake_for_every_diagnosis_and_no_mistake_without() {
         sorted.sort();
         assert_eq!(sorted, files, "{}", chapter.id);
         assert!(named("as_user").all(|file| files.contains(&file)), "{}", chapter.id);
-        let lists = ["mistakes", "as_user"].map(|list| bench::diagnoses(&chapter, list));
+        let lists = ["mistakes", "as_user"].map(|list| bench::diagnoses(chapter, list));
         for ((id, roots), (_, users)) in lists[0].iter().zip(&lists[1]) {
             assert!(!roots.is_empty() || !users.is_empty(), "{}: {id} has no mistake", chapter.id);
         }

@@ -1,7 +1,7 @@
-//! Programs that do nothing but say the right things: no chapter believes them.
+//! Programs that are no learner's work: those that only say the right things, and a rubber that stops a
+//! chapter too early. No chapter lets them pass.
 
 use crate::{lab, told, variants::Variants};
-use serde_json::Value;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -23,10 +23,9 @@ fn workshop_does_not_believe_who_answers_for_the_probe() {
         return lab::skip_this("the forger is a python program");
     }
     let place = tempfile::tempdir_in(lab::scratch()).unwrap();
-    for chapter in told(&variants) {
-        let facts: Value = variants.check(&chapter, "shipped")["facts"].clone();
-        let forger = include_str!("forger.py").replace("FACTS", &facts.to_string());
-        let found = variants.check_with(&chapter, &script(place.path(), &forger));
+    for (chapter, right) in told(&variants) {
+        let forger = include_str!("forger.py").replace("FACTS", &right["facts"].to_string());
+        let found = variants.check_with(chapter, &script(place.path(), &forger));
         assert_eq!(found["result"]["diagnosis"], "run.forged", "{}: {}", chapter.id, found["result"]);
     }
 }
@@ -36,10 +35,27 @@ fn workshop_does_not_believe_who_answers_for_the_probe() {
 fn workshop_does_not_believe_who_prints_a_pass() {
     let Some(variants) = Variants::lock() else { return };
     let place = tempfile::tempdir_in(lab::scratch()).unwrap();
-    for chapter in told(&variants) {
-        let pass = variants.check(&chapter, "shipped")["screen"].to_string();
+    for (chapter, right) in told(&variants) {
+        let pass = &right["screen"];
         let liar = format!("#!/bin/sh\nprintf {pass}\nprintf {pass} >&2\n");
-        let found = variants.check_with(&chapter, &script(place.path(), &liar));
+        let found = variants.check_with(chapter, &script(place.path(), &liar));
         assert_eq!(found["result"]["outcome"], "wrong", "{}: {}", chapter.id, found["result"]);
     }
+}
+
+/// What the chapter is about is what its check asks for, and it has a name when it is missing.
+#[test]
+fn workshop_stage_before_has_not_passed() {
+    let Some(variants) = Variants::lock() else { return };
+    let place = tempfile::tempdir_in(lab::scratch()).unwrap();
+    let mut wrong = Vec::new();
+    for ((chapter, _), (before, _)) in told(&variants).skip(1).zip(told(&variants)) {
+        let early = include_str!("stage_before.sh").replace("PREVIOUS", &before.layer);
+        let found = &variants.check_with(chapter, &script(place.path(), &early))["result"];
+        let diagnosis = found["diagnosis"].as_str().unwrap_or("run.none");
+        if diagnosis.starts_with("run.") {
+            wrong.push(format!("{}: {found}", chapter.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

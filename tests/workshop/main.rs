@@ -10,29 +10,31 @@ mod hostile;
 mod variants;
 
 use chapters::*;
+use serde_json::Value;
 use std::sync::OnceLock;
 use variants::Variants;
 
-/// The chapters that this machine can tell of. The others say so, and are skips to be declared.
-pub fn told(variants: &Variants) -> Vec<Chapter> {
-    static CANNOT: OnceLock<Vec<String>> = OnceLock::new();
-    let cannot = CANNOT.get_or_init(|| {
-        let why = |chapter: Chapter| {
-            let found = variants.check(&chapter, "shipped");
-            let why = found["result"]["why"].as_str().filter(|_| found["result"]["outcome"] == "cannot");
-            why.map(|why| lab::skip(&chapter.id, why)).map(|()| chapter.id)
-        };
-        chapters().into_iter().filter_map(why).collect()
+/// The chapters that this machine can tell of, and what is found of the shipped layer. The others say so, and
+/// are skips to be declared.
+pub fn told(variants: &Variants) -> impl Iterator<Item = &'static (&'static Chapter, Value)> {
+    static FOUND: OnceLock<Vec<(&Chapter, Value)>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        chapters().iter().map(|chapter| (chapter, variants.check(chapter, "shipped"))).collect()
     });
-    chapters().into_iter().filter(|chapter| !cannot.contains(&chapter.id)).collect()
+    found.iter().filter(|(chapter, found)| {
+        let cannot = found["result"]["outcome"] == "cannot";
+        if cannot {
+            lab::skip(&chapter.id, found["result"]["why"].as_str().unwrap());
+        }
+        !cannot
+    })
 }
 
 #[test]
 fn workshop_layers_pass_as_they_are_shipped() {
     let Some(variants) = Variants::lock() else { return };
     let before = ledger();
-    for chapter in told(&variants) {
-        let found = variants.check(&chapter, "shipped");
+    for (chapter, found) in told(&variants) {
         assert_eq!(found["result"]["outcome"], "pass", "{}: {}", chapter.id, found["result"]);
     }
     assert_balanced(&before);
@@ -41,14 +43,10 @@ fn workshop_layers_pass_as_they_are_shipped() {
 #[test]
 fn workshop_exercises_stop_at_their_first_step() {
     let Some(variants) = Variants::lock() else { return };
-    for chapter in told(&variants) {
-        let found = &variants.check(&chapter, "exercise")["result"];
-        assert_eq!(
-            (&found["outcome"], &found["step"]),
-            (&"not_yet".into(), &1.into()),
-            "{}: {found}",
-            chapter.id
-        );
+    for (chapter, _) in told(&variants) {
+        let found = &variants.check(chapter, "exercise")["result"];
+        let stops = found["outcome"] == "not_yet" && found["step"] == 1;
+        assert!(stops, "{}: {found}", chapter.id);
     }
 }
 
@@ -58,9 +56,9 @@ fn workshop_mistakes_are_told_from_each_other() {
     let Some(variants) = Variants::lock() else { return };
     let before = ledger();
     let mut wrong = Vec::new();
-    for chapter in told(&variants) {
-        for (mistake, diagnosis) in mistakes(&chapter) {
-            let found = variants.check(&chapter, mistake.trim_end_matches(".rs"));
+    for (chapter, _) in told(&variants) {
+        for (mistake, diagnosis) in mistakes(chapter).into_iter().take(most(chapter)) {
+            let found = variants.check(chapter, mistake.trim_end_matches(".rs"));
             if found["result"]["diagnosis"] != diagnosis {
                 wrong.push(format!("{} {mistake}: not {diagnosis}, but {}", chapter.id, found["result"]));
             }
@@ -72,4 +70,11 @@ fn workshop_mistakes_are_told_from_each_other() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_balanced(&before);
+}
+
+/// How many mistakes of a chapter are tried: with RUBBER_TEST_MISTAKES, where that is slow, only so many of
+/// those that another kernel sees as this one does. Limits are another matter.
+fn most(chapter: &Chapter) -> usize {
+    let few = std::env::var("RUBBER_TEST_MISTAKES").ok().and_then(|number| number.parse().ok());
+    few.filter(|_| !["cpu", "memory"].contains(&chapter.layer.as_str())).unwrap_or(usize::MAX)
 }

@@ -117,7 +117,7 @@ fn build() -> PathBuf {
     for chapter in chapters() {
         let file = root.join("workshop").join(&chapter.id).join("exercise.rs");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
-        let text = every_version(&chapter);
+        let text = every_version(chapter);
         if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
             fs::write(file, text).unwrap();
         }
@@ -200,14 +200,14 @@ fn places(program: &Path) -> &'static [(String, u64)] {
         let mut grep = Command::new("grep");
         let found = grep.arg("-obUa").arg(format!("{MARK}:[^:]*:[^:]*:")).arg(program).output().unwrap();
         let found = lab::text(&found.stdout);
-        let place = |chapter: Chapter| {
-            let marker = marker(&chapter);
+        let place = |chapter: &Chapter| {
+            let marker = marker(chapter);
             let line = found.lines().find_map(|line| line.strip_suffix(&marker)?.strip_suffix(':'));
             let start: u64 =
                 line.unwrap_or_else(|| panic!("{program:?} was built of other sources")).parse().unwrap();
-            (chapter.id, start + marker.len() as u64)
+            (chapter.id.clone(), start + marker.len() as u64)
         };
-        chapters().into_iter().map(place).collect()
+        chapters().iter().map(place).collect()
     })
 }
 
