@@ -84,6 +84,11 @@ pub fn has(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
+/// Whether a part of what can be tried will do, as everything is slow here.
+pub fn few() -> bool {
+    std::env::var_os("RUBBER_TEST_FEW").is_some_and(|value| value == "1")
+}
+
 /// Whether there is a cargo that works: an ordinary user may find one that is root's.
 pub fn has_cargo() -> bool {
     let tried = Command::new("cargo").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
