@@ -150,6 +150,7 @@ fn show(chapter: &Chapter, outcome: &Outcome, facts: &Value, hints: usize, json:
         false => screen,
     })?;
     if !json && matches!(outcome, Outcome::Pass) {
+        print(&chapter.untried(facts).unwrap_or_default())?;
         print("  next         rubber learn: the next chapter; rubber learn solution: ours\n")?;
     }
     Ok(outcome.code())

@@ -3,6 +3,7 @@
 use super::Checkout;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Deserialize)]
@@ -21,6 +22,8 @@ pub struct Chapter {
     pub flags: Vec<String>,
     pub step: Vec<Step>,
     pub check: Vec<Check>,
+    #[serde(default)]
+    pub cannot: Vec<Cannot>,
     pub diagnosis: Vec<Diagnosis>,
 }
 
@@ -47,8 +50,22 @@ pub struct Check {
     pub id: String,
     /// The step that makes it hold.
     pub step: u8,
+    /// The cgroup version it is about, where it is about one: `v1` or `v2`.
+    #[serde(default)]
+    pub only: Option<String>,
     /// All of these must hold: see `expect`.
     pub expect: Vec<String>,
+}
+
+/// What a machine may lack, so that it cannot tell right from wrong.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cannot {
+    /// The check it cannot make; all of them where none is named.
+    #[serde(default)]
+    pub check: Option<String>,
+    pub when: Vec<String>,
+    pub why: String,
 }
 
 /// A way to be wrong that has a name.
@@ -58,10 +75,13 @@ pub struct Diagnosis {
     pub id: String,
     /// The step whose hints help.
     pub step: u8,
+    /// The cgroup version on which one can be wrong in this way, where the other knows no such thing.
+    #[serde(default)]
+    pub only: Option<String>,
     /// It is this one when all of these hold, and none above it in the file does.
     pub when: Vec<String>,
     pub says: String,
-    /// The call to show, with the line of the exercise it is in.
+    /// The call to show, with the line of the exercise it is in; behind a space, what is in that call.
     #[serde(default)]
     pub did: Option<String>,
     pub expected: String,
@@ -129,6 +149,17 @@ impl Chapter {
     /// As the learner sees it named: `05 uts`.
     pub fn name(&self) -> String {
         format!("{:02} {}", self.number(), self.layer())
+    }
+
+    /// What of the chapter this machine did not try: it has one version of cgroups.
+    pub fn untried(&self, facts: &Value) -> Option<String> {
+        let (here, other) = if facts["run"]["cgroup"] == "v2" { (2, 1) } else { (1, 2) };
+        let has_both = self.diagnosis.iter().any(|diagnosis| diagnosis.only.is_some());
+        has_both.then(|| {
+            format!(
+                "  tried        version {here} of cgroups; what you wrote for {other} was only compiled\n"
+            )
+        })
     }
 
     pub fn step(&self, id: u8) -> Option<&Step> {

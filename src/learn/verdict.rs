@@ -73,6 +73,9 @@ impl Outcome {
 
 /// Judges an attempt at `chapter` by its facts.
 pub fn judge(checkout: &Checkout, chapter: &Chapter, facts: &Value) -> Result<Outcome> {
+    if let Some(cannot) = lacking(chapter, None, facts)? {
+        return Ok(cannot);
+    }
     if let Some(not_yet) = not_yet(chapter, facts) {
         return Ok(not_yet);
     }
@@ -85,10 +88,11 @@ pub fn judge(checkout: &Checkout, chapter: &Chapter, facts: &Value) -> Result<Ou
     }
     let failed = failed_check(chapter, facts)?;
     if failed.is_none() && run["genuine"] == true {
-        return Ok(Outcome::Pass);
+        let cannot = chapter.check.iter().find_map(|check| lacking(chapter, Some(check), facts).transpose());
+        return Ok(cannot.transpose()?.unwrap_or(Outcome::Pass));
     }
     for diagnosis in &chapter.diagnosis {
-        if all_hold(&diagnosis.when, facts)? {
+        if concerns(&diagnosis.only, facts) && all_hold(&diagnosis.when, facts)? {
             return Ok(Outcome::Wrong(shown(checkout, chapter, diagnosis, facts)));
         }
     }
@@ -102,9 +106,27 @@ fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
     expressions.iter().try_fold(true, |all, text| Ok(all && holds(text, facts)?))
 }
 
+/// Whether it is about the cgroup version there is.
+fn concerns(only: &Option<String>, facts: &Value) -> bool {
+    only.as_ref().is_none_or(|version| facts["run"]["cgroup"] == **version)
+}
+
+/// What the machine lacks for this check, or for all of them.
+fn lacking(chapter: &Chapter, check: Option<&Check>, facts: &Value) -> Result<Option<Outcome>> {
+    for cannot in &chapter.cannot {
+        if cannot.check.as_ref() == check.map(|check| &check.id) && all_hold(&cannot.when, facts)? {
+            return Ok(Some(Outcome::Cannot { why: cannot.why.clone() }));
+        }
+    }
+    Ok(None)
+}
+
 /// The first comparison that does not hold, and the check it belongs to.
 fn failed_check<'a>(chapter: &'a Chapter, facts: &Value) -> Result<Option<(&'a Check, &'a str)>> {
-    for check in &chapter.check {
+    for check in chapter.check.iter().filter(|check| concerns(&check.only, facts)) {
+        if lacking(chapter, Some(check), facts)?.is_some() {
+            continue;
+        }
         for text in &check.expect {
             if !holds(text, facts)? {
                 return Ok(Some((check, text)));
@@ -125,10 +147,11 @@ fn not_yet(chapter: &Chapter, facts: &Value) -> Option<Outcome> {
 
 fn shown(checkout: &Checkout, chapter: &Chapter, diagnosis: &Diagnosis, facts: &Value) -> Finding {
     let filled = |text: &str| fill(text, facts);
-    let did = diagnosis.did.as_ref().and_then(|name| {
+    let did = diagnosis.did.as_ref().and_then(|did| {
+        let (name, part) = did.split_once(' ').unwrap_or((did, ""));
         let place = place(&chapter.exercise(), name);
         let place = place.map(|line| format!("{}:{line}", checkout.short(&chapter.exercise())));
-        Some((call(facts, name)?, place.unwrap_or_default()))
+        Some((call(facts, name, part)?, place.unwrap_or_default()))
     });
     Finding {
         diagnosis: diagnosis.id.clone(),
@@ -144,11 +167,15 @@ fn shown(checkout: &Checkout, chapter: &Chapter, diagnosis: &Diagnosis, facts: &
     }
 }
 
-/// The last call of this name that was made, in the narrator's words.
-fn call(facts: &Value, name: &str) -> Option<String> {
+/// The last call of this name and with `part` in it that was made, in the narrator's words.
+fn call(facts: &Value, name: &str, part: &str) -> Option<String> {
     let told = facts["run"]["calls"].as_array()?;
-    let begins = |call: &&str| call.strip_prefix(name).is_some_and(|rest| rest.starts_with('('));
-    told.iter().rev().filter_map(|line| line["call"].as_str()).find(begins).map(str::to_owned)
+    let begins = |call: &&str| {
+        call.strip_prefix(name).is_some_and(|rest| rest.starts_with('(') && rest.contains(part))
+    };
+    let call = told.iter().rev().filter_map(|line| line["call"].as_str()).find(begins)?;
+    // The value counts, and there is only so much room.
+    Some(call.replace("\"/sys/fs/cgroup/", "\""))
 }
 
 /// The line that calls it, where there is just one.
@@ -239,4 +266,81 @@ fn sides(text: &str, facts: &Value) -> String {
         false => word.to_owned(),
     };
     text.split(' ').map(value).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A chapter with a check that not every machine can make.
+    fn judged(facts: Value) -> Outcome {
+        let text = r#"
+            title = "x"
+            minutes = { talk = 1, do = 1 }
+            teaches = []
+            step = []
+            [[cannot]]
+            when = ["run.controllers lacks \"memory\""]
+            why = "no controller"
+            [[cannot]]
+            check = "swap"
+            when = ["run.counts_swap == false"]
+            why = "swap is not counted"
+            [[check]]
+            id = "memory"
+            step = 1
+            expect = ["limits.memory == 1"]
+            [[check]]
+            id = "swap"
+            step = 2
+            expect = ["limits.memory_swap == 2"]
+            [[check]]
+            id = "elsewhere"
+            step = 3
+            only = "v2"
+            expect = ["limits.memory == 7"]
+            [[diagnosis]]
+            id = "elsewhere"
+            step = 1
+            only = "v2"
+            when = ["run.met == true"]
+            says = ""
+            expected = ""
+            got = ""
+            kernel = ""
+            why = ""
+            next = ""
+            man = ""
+            mistakes = []
+        "#;
+        let chapter: Chapter = toml::from_str(text).unwrap();
+        judge(&Checkout::find().unwrap(), &chapter, &facts).unwrap()
+    }
+
+    fn facts(limits: Value, counts_swap: bool) -> Value {
+        let run = json!({"cgroup": "v1", "controllers": ["memory"], "counts_swap": counts_swap, "genuine": true, "met": true});
+        json!({"run": run, "limits": limits})
+    }
+
+    #[test]
+    fn what_the_machine_does_not_count_is_no_pass_and_no_fault() {
+        let all = json!({"memory": 1, "memory_swap": 2});
+        assert_eq!(judged(facts(all, true)).code(), 0);
+        assert_eq!(judged(facts(json!({"memory": 1}), true)).code(), 1);
+        assert_eq!(judged(facts(json!({"memory": 1}), false)).code(), 3);
+        assert_eq!(judged(facts(json!({"memory": 5}), false)).code(), 1);
+    }
+
+    #[test]
+    fn without_the_controller_nothing_can_be_told() {
+        let facts = json!({"run": {"cgroup": "v1", "controllers": [], "error": "not yet: step 1 at x:1"}});
+        assert_eq!(judged(facts).code(), 3);
+    }
+
+    #[test]
+    fn a_wrong_turn_of_the_other_version_is_none_here() {
+        let Outcome::Wrong(finding) = judged(facts(json!({"memory": 5}), true)) else { panic!("a pass") };
+        assert_eq!(finding.diagnosis, "run.unnamed");
+    }
 }

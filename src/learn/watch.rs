@@ -19,10 +19,13 @@ pub fn watch(checkout: &Checkout) -> Result<u8> {
         let now = saved(&chapter.exercise());
         if now != seen {
             seen = now;
-            let (outcome, _) = check(checkout, chapter, &progress)?;
+            let (outcome, facts) = check(checkout, chapter, &progress)?;
             progress.record(chapter, &outcome);
             progress.write()?;
             print(&outcome.screen(chapter, progress.hints(chapter)))?;
+            if outcome.code() == 0 {
+                print(&chapter.untried(&facts).unwrap_or_default())?;
+            }
             print(&format!(
                 "\nwaiting for {} to be saved; Ctrl-C ends\n",
                 checkout.short(&chapter.exercise())

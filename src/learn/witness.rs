@@ -11,6 +11,10 @@ use super::{
 use crate::{
     container,
     facts::{self, Facts, Mount},
+    layers::{
+        cgroup::{self, Version},
+        cpu,
+    },
     sys,
 };
 use anyhow::{Context, Result};
@@ -28,7 +32,7 @@ use nix::{
 use serde_json::{Value, json};
 use std::{
     fs::{self, File},
-    io::{IoSliceMut, Read},
+    io::{IoSliceMut, Read, Write},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::Path,
@@ -46,6 +50,8 @@ const HOSTS_GROUP: u32 = 4242;
 struct Watch {
     socket: OwnedFd,
     question: Question,
+    /// The learner's rubber.
+    rubber: i32,
     /// Who said hello.
     probe: Option<i32>,
     facts: Value,
@@ -56,13 +62,12 @@ struct Watch {
 pub fn watch(attempt: &Attempt) -> Result<Value> {
     let nonce = container::new_id()?;
     let number = |from: usize| u32::from_str_radix(&nonce[from..from + 2], 16).unwrap_or(0);
-    let run = json!({
-        "id": format!("c-{}", &nonce[..4]),
-        "uid": 1000 + number(4),
-        "gid": 2000 + number(6),
-        "hosts_group": HOSTS_GROUP,
-        "expected_code": 64 + number(8) % 32,
-    });
+    let mut run = asked_limits([number(0), number(2), number(10)]);
+    run["id"] = format!("c-{}", &nonce[..4]).into();
+    run["uid"] = (1000 + number(4)).into();
+    run["gid"] = (2000 + number(6)).into();
+    run["hosts_group"] = HOSTS_GROUP.into();
+    run["expected_code"] = (64 + number(8) % 32).into();
     sys::sethostname(format!("lab-{}", &nonce[4..6]).as_ref())?;
     let code = run["expected_code"].as_u64().unwrap_or(64) as u8;
     fs::write(ground::CANARY, &nonce)?;
@@ -72,6 +77,7 @@ pub fn watch(attempt: &Attempt) -> Result<Value> {
     let mut watch = Watch {
         socket,
         question: Question { nonce, canary: ground::CANARY.into(), code },
+        rubber: 0,
         probe: None,
         facts: json!({"run": run, "before": {"host": host()}}),
         said: [vec![], vec![]],
@@ -80,6 +86,40 @@ pub fn watch(attempt: &Attempt) -> Result<Value> {
     watch.run(attempt, stdin)?;
     watch.look_after();
     Ok(watch.facts)
+}
+
+/// Limits to ask for, another each time, and what the kernel should make of them: bytes, microseconds.
+fn asked_limits([a, b, c]: [u32; 3]) -> Value {
+    let (shares, hundredths, memory) = (302 + 4 * b, 20 + c % 40, (32 + a % 16) << 20);
+    let weight = cpu::weight(shares.into());
+    let (version, share) = match cgroup::version() {
+        Version::V1 => ("v1", json!({"file": "cpu.shares", "usual": 1024, "asked": shares})),
+        Version::V2 => ("v2", json!({"file": "cpu.weight", "usual": 100, "asked": weight})),
+    };
+    json!({
+        "cgroup": version,
+        "controllers": ground::controllers(),
+        "counts_swap": ground::counts_swap(),
+        "cpu_shares": shares,
+        "share": share,
+        "cpus": format!("0.{hundredths}"),
+        "cpu_quota": hundredths * 1000,
+        "memory": memory,
+        // As much swap as memory, where nobody asks for more or less.
+        "memory_swap": 2 * memory,
+        "memory_and_sum": 3 * memory,
+        "pids": 16 + a % 16,
+    })
+}
+
+/// The group of each controller that a process is in, as /proc/PID/cgroup names it below what is shown.
+fn groups(facts: &Value) -> Value {
+    let paths = &facts["cgroup"]["paths"];
+    let path = |controller| {
+        let path = paths.get(controller).or(paths.get("unified"))?.as_str()?;
+        Some(ground::below_what_is_shown(path).to_owned())
+    };
+    json!({"cpu": path("cpu"), "memory": path("memory"), "pids": path("pids")})
 }
 
 /// What we ourselves see, without what is nobody's business.
@@ -95,6 +135,7 @@ impl Watch {
         let err = File::from(OwnedFd::from(child.stderr.take().context("no stderr")?));
         let deadline = Instant::now() + PATIENCE;
         let pid = child.id() as i32;
+        self.rubber = pid;
         let mut open = [true; 3];
         let mut code = None;
         // After its end only for what is still in the pipes: somebody it left behind may hold them open.
@@ -132,9 +173,13 @@ impl Watch {
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         let secret = File::open(ground::CANARY)?;
         let is_root = nix::unistd::geteuid().is_root();
-        // SAFETY: fcntl(2) and setgroups(2) only, between fork and exec.
+        let groups = ground::lists_of_members()?;
+        // SAFETY: write(2), fcntl(2) and setgroups(2) only, between fork and exec.
         unsafe {
             command.pre_exec(move || {
+                for mut members in &groups {
+                    members.write_all(b"0")?;
+                }
                 nix::fcntl::fcntl(&secret, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
                 if is_root {
                     nix::unistd::setgroups(&[HOSTS_GROUP.into()])?;
@@ -214,6 +259,11 @@ impl Watch {
         let is_probe = is_probe(sender) && self.probe == Some(sender) && answer.nonce == self.question.nonce;
         self.facts["inside"] = answer.inside;
         self.facts["host"] = host();
+        if let Ok(rubber) = facts::of(&self.rubber.to_string()) {
+            let rubber = serde_json::to_value(rubber).unwrap_or_default();
+            self.facts["host"]["group"] = groups(&rubber);
+            self.facts["host"]["limits"] = rubber["limits"].clone();
+        }
         self.facts["run"]["genuine"] = (is_probe && self.agree()).into();
         shutdown(self.socket.as_raw_fd(), Shutdown::Write)?;
         Ok(())
@@ -225,6 +275,11 @@ impl Watch {
         if let (Ok(Value::Object(found)), Value::Object(all)) = (found, &mut self.facts) {
             all.extend(found);
         }
+        self.facts["group"] = groups(&self.facts);
+        let limits = &self.facts["limits"];
+        let share = limits.get("cpu_shares").or(limits.get("cpu_weight")).cloned();
+        self.facts["run"]["share"]["got"] = json!(share);
+        self.facts["run"]["groups_made"] = ground::containers_groups().into();
         let table = table(pid).unwrap_or_default();
         self.facts["run"]["mounts"] = table.len().into();
         let hosts = facts::own().root.map(|root| root.device);
@@ -265,7 +320,7 @@ impl Watch {
         self.facts["run"]["image_written"] = Path::new(ground::IMAGE).join("written").exists().into();
         let left = |dir: &str| fs::read_dir(dir).map_or(0, |entries| entries.count());
         self.facts["run"]["left_in_store"] = left("/tmp/store/containers").into();
-        self.facts["after"] = json!({"host": host()});
+        self.facts["after"] = json!({"host": host(), "groups": ground::containers_groups()});
     }
 }
 

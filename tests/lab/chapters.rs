@@ -79,13 +79,27 @@ pub fn shipped(chapter: &Chapter) -> String {
     fs::read_to_string(sources().join("src/layers").join(&chapter.layer).with_extension("rs")).unwrap()
 }
 
+/// The diagnoses of what cannot go wrong with the cgroup version there is.
+fn only_elsewhere(chapter: &Chapter) -> Vec<&str> {
+    let here = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" };
+    let all = chapter.toml["diagnosis"].as_array().unwrap().iter();
+    let elsewhere = all.filter(|entry| entry.get("only").is_some_and(|only| only.as_str() != Some(here)));
+    elsewhere.map(|entry| entry["id"].as_str().unwrap()).collect()
+}
+
 /// Each mistake's file and the diagnosis it must get from who runs the tests.
 pub fn mistakes(chapter: &Chapter) -> Vec<(String, String)> {
     let pairs = |(id, files): (String, Vec<String>)| files.into_iter().map(move |file| (file, id.clone()));
-    let listed = |list| diagnoses(chapter, list).into_iter().flat_map(pairs).collect::<BTreeMap<_, _>>();
-    let mut all = listed("mistakes");
+    let (elsewhere, here): (Vec<_>, Vec<_>) = diagnoses(chapter, "mistakes")
+        .into_iter()
+        .flat_map(pairs)
+        .partition(|(_, id)| only_elsewhere(chapter).contains(&id.as_str()));
+    for (mistake, id) in elsewhere {
+        lab::note(&format!("skipped: {} {mistake}: {id} is of another cgroup version", chapter.id));
+    }
+    let mut all: BTreeMap<_, _> = here.into_iter().collect();
     if !lab::is_root() {
-        all.extend(listed("as_user"));
+        all.extend(diagnoses(chapter, "as_user").into_iter().flat_map(pairs));
     }
     all.into_iter().collect()
 }

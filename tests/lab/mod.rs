@@ -99,7 +99,7 @@ pub fn has_cargo() -> bool {
 /// error where every skip must be declared: with `RUBBER_TEST_STRICT=1`, where tests/skips.txt does
 /// not have the test's name with the name of this lane (`RUBBER_TEST_LANE`) behind it.
 pub fn skip(test: &str, why: &str) {
-    let _ = std::io::stderr().write_all(format!("skipped: {test}: {why}\n").as_bytes());
+    note(&format!("skipped: {test}: {why}"));
     let lane = std::env::var("RUBBER_TEST_LANE").unwrap_or_default();
     let declared = include_str!("../skips.txt").lines().any(|line| {
         let mut words = line.split_whitespace();
