@@ -16,7 +16,7 @@ pub fn change(_: &Config) -> Result<()> {
         is_arenas || mount.options.split(',').any(|option| option == "ro")
     };
     match crate::facts::own().mounts.into_iter().flatten().find(|mount| !is_closed(mount)) {
-        Some(open) => anyhow::bail!("{} is open", open.target),
+        Some(open) => anyhow::bail!("the arena is open at {}", open.target),
         None => remove_all(Path::new("/")),
     }
     anyhow::bail!("all is removed that could be removed")
