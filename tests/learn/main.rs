@@ -62,7 +62,12 @@ fn learn_goes_from_red_to_green() {
     expect(&["hint"], 0, "hint 1 of 3");
     expect(&["hint"], 0, "CLONE_NEWUTS");
     bench.solve(uts, &bench.spliced(uts, "no-newuts.rs"));
-    expect(&["check"], 1, "the host's hostname changed too");
+    let told = if lab::is_root() {
+        "the host's hostname changed too"
+    } else {
+        "the kernel refused to rename the host"
+    };
+    expect(&["check"], 1, told);
     bench.solve(uts, "this is no Rust");
     expect(&["check"], 1, "error");
     bench.solve(uts, &bench::shipped(uts));
