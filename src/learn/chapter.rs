@@ -98,6 +98,9 @@ pub struct Diagnosis {
     /// Wrong versions of the exercise in `mistakes/` that must get exactly this: the tests' business.
     #[serde(rename = "mistakes")]
     _mistakes: Vec<String>,
+    /// Those that come to this where the kernel stops an ordinary user from making them.
+    #[serde(rename = "as_user", default)]
+    _as_user: Vec<String>,
 }
 
 /// What works before this chapter, and must fail from here on.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use nix::{
     mount::MsFlags,
     sched::CloneFlags,
+    sys::resource::{Resource, setrlimit},
     unistd::{AccessFlags, Gid, Pid, Uid, access},
 };
 use std::{
@@ -168,7 +169,11 @@ pub fn leave_user_namespace() -> Result<()> {
     sys::unshare(CloneFlags::CLONE_NEWUSER)?;
     sys::write(Path::new("/proc/self/setgroups"), "deny")?;
     sys::write(Path::new("/proc/self/uid_map"), &format!("{uid} {uid} 1"))?;
-    sys::write(Path::new("/proc/self/gid_map"), &format!("{gid} {gid} 1"))
+    sys::write(Path::new("/proc/self/gid_map"), &format!("{gid} {gid} 1"))?;
+    // They may have no cgroup to divide. Set in here, it counts only the processes of this namespace and of
+    // those below it (getrlimit(2)); root's are not limited this way.
+    let most = PROCESSES.parse()?;
+    Ok(setrlimit(Resource::RLIMIT_NPROC, most, most)?)
 }
 
 // ---- inside --------------------------------------------------------------------
