@@ -12,6 +12,7 @@ mod checkout;
 mod diff;
 mod expect;
 mod ground;
+mod not_yet;
 mod probe;
 mod progress;
 mod screen;
@@ -27,14 +28,3 @@ pub use probe::main as probe;
 pub use progress::Progress;
 pub use verdict::Outcome;
 pub use watch::watch;
-
-/// Where an exercise stops until its step is written: says which step, and in which file and line.
-#[cfg(feature = "exercise")]
-#[track_caller]
-pub fn not_yet(step: u8) -> anyhow::Result<()> {
-    let at = std::panic::Location::caller();
-    // The module's path leads through src/layers/../../: only where it ends is of interest.
-    let file = at.file().find("workshop/").map_or(at.file(), |start| &at.file()[start..]);
-    let text = format!("{} {step} at {file}:{}", verdict::NOT_YET, at.line());
-    Err(crate::Exit(1, text).into())
-}
