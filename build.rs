@@ -37,7 +37,7 @@ const SOURCES: &[&str] = &[
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Says also that nothing else is looked at, where nothing follows.
-    println!("cargo::rerun-if-changed=build.rs");
+    watch("build.rs");
     if env::var_os("CARGO_FEATURE_EXERCISE").is_some() {
         return Ok(());
     }
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 append(&mut archive, &name, 0o644, &text);
             }
         } else if let Ok(about) = fs::metadata(&name) {
-            println!("cargo::rerun-if-changed={name}");
+            watch(&name);
             let mut text = fs::read(&name)?;
             if name == ".cargo/config.toml" {
                 // Who gets our sources does not get our crates.
@@ -60,6 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             append(&mut archive, &name, about.mode() & 0o755, &text);
         }
     }
+    SOURCES.iter().filter(|name| **name != "workshop").for_each(|name| watch(name));
     watch_commits();
     archive.resize(archive.len() + 1024, 0);
     pack(&out.join("sources.tar"), &archive)
@@ -78,8 +79,13 @@ fn watch_commits() {
     let log = Command::new("git").args(["rev-parse", "--git-path", "logs/HEAD"]).output();
     let log = log.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     if let Some(log) = log.ok().filter(|log| Path::new(log).is_file()) {
-        println!("cargo::rerun-if-changed={log}");
+        watch(&log);
     }
+}
+
+/// A file, or a directory with all in it.
+fn watch(name: &str) {
+    println!("cargo::rerun-if-changed={name}");
 }
 
 /// As ustar has it (tar(5)).
