@@ -206,6 +206,7 @@ fn start(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     let mut progress = Progress::read(checkout);
     progress.start(chapter);
     progress.write()?;
+    learn::tell_editor(checkout)?;
     print(&format!(
         "{}   {}\n  read         {}\n  write        {}\n  then         rubber learn\n",
         chapter.name(),

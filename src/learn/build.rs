@@ -1,6 +1,7 @@
 //! The learner's rubber: this crate, with an exercise in the place of a layer.
 
 use super::{Chapter, Checkout};
+use crate::narrate;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::{
@@ -21,6 +22,9 @@ pub enum Built {
 /// Builds with the exercise of each of `chapters` in place. In a target directory of its own, so
 /// that the learner's half-finished layers never end up in the rubber that checks them.
 pub fn build(checkout: &Checkout, chapters: &[&Chapter]) -> Result<Built> {
+    if !checkout.root().join("target/learn").exists() {
+        narrate::warn(format_args!("the first build may take a minute; those after it take a second or two"));
+    }
     let features: Vec<_> = chapters.iter().map(|chapter| format!("exercise-{}", chapter.layer())).collect();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo

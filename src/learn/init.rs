@@ -1,7 +1,7 @@
 //! `rubber learn init`: a checkout out of this binary, for who has nothing else.
 
 use super::{
-    Chapter, Checkout,
+    Chapter, Checkout, editor,
     pristine::{self, VENDORED},
 };
 use crate::{Exit, narrate, show::columns};
@@ -56,6 +56,7 @@ pub fn init(dir: &Path, crates: Crates) -> Result<String> {
         false => "  git          is not here; rubber learn works without\n",
     };
     text += &vendored?;
+    editor::tell(&Checkout::at(dir))?;
     if !has_cargo {
         text += "  cargo        is not here, and builds your layers: install Rust (https://rustup.rs)\n";
     }

@@ -26,7 +26,8 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     while let Some(next) = dirs.pop() {
         for path in fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
             match path.is_dir() {
-                true if path.file_name().is_some_and(|name| name == ".git") => {}
+                // Neither is of the sources.
+                true if [".git", ".vscode"].iter().any(|name| path.ends_with(name)) => {}
                 true => dirs.push(path),
                 false => {
                     found.insert(path.strip_prefix(dir).unwrap().to_owned(), fs::read(&path).unwrap());
@@ -84,6 +85,26 @@ fn init_makes_one_commit() {
     assert_eq!(git(place.path(), &["log", "--format=%an %s"]), "rubber rubber as it came\n");
     assert_eq!(git(place.path(), &["status", "--short"]), "");
     assert_eq!(git(place.path(), &["ls-files"]).lines().count(), files(place.path()).len());
+}
+
+/// rust-analyzer sees the exercises, and whoever has settings keeps them.
+#[test]
+fn init_and_start_tell_the_editor() {
+    let place = tempfile::tempdir().unwrap();
+    assert!(init(&[], place.path()).status.success());
+    let file = place.path().join(".vscode/settings.json");
+    let settings = fs::read_to_string(&file).unwrap();
+    assert!(settings.contains(r#""rust-analyzer.cargo.features": "all""#), "{settings}");
+    let start = || {
+        let output = Command::new(lab::RUBBER).args(["learn", "start", "05"]).current_dir(&place).output();
+        assert!(output.as_ref().is_ok_and(|output| output.status.success()), "{output:?}");
+    };
+    fs::write(&file, "mine").unwrap();
+    start();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    fs::remove_file(&file).unwrap();
+    start();
+    assert_eq!(fs::read_to_string(&file).unwrap(), settings);
 }
 
 #[test]
