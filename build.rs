@@ -41,12 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     if env::var_os("CARGO_FEATURE_EXERCISE").is_some() {
         return Ok(());
     }
-    let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut archive = Vec::new();
     for name in files()? {
         if name.starts_with("workshop/") && name.ends_with("/exercise.rs") {
             // A learner may be at work in it, which is no reason to build this again.
-            if let Some(text) = exercise(&name, &out.join(name.replace('/', "-"))) {
+            if let Some(text) = exercise(&name) {
                 append(&mut archive, &name, 0o644, &text);
             }
         } else if let Ok(about) = fs::metadata(&name) {
@@ -63,15 +62,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     SOURCES.iter().filter(|name| **name != "workshop").for_each(|name| watch(name));
     watch_commits();
     archive.resize(archive.len() + 1024, 0);
-    pack(&out.join("sources.tar"), &archive)
+    pack(&PathBuf::from(env::var("OUT_DIR")?).join("sources.tar"), &archive)
 }
 
-/// As it came; where there is no git, it is kept aside while it is still like that.
-fn exercise(name: &str, kept: &Path) -> Option<Vec<u8>> {
+/// As it came. None if somebody has solved it since, and nothing tells how it was.
+fn exercise(name: &str) -> Option<Vec<u8>> {
     let here = Path::new(".");
     let own = fs::read(name).ok().filter(|text| pristine::is_whole(here, name, text));
-    let text = pristine::in_git(here, name).or(own).or_else(|| fs::read(kept).ok())?;
-    fs::write(kept, &text).ok().map(|()| text)
+    pristine::exercise(here, name).or(own)
 }
 
 /// They decide which exercises are packed.
@@ -135,8 +133,8 @@ fn below(path: &Path, files: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
         return fs::read_dir(path)?.try_for_each(|entry| below(&entry?.path(), files));
     }
     let name = path.to_str().ok_or("a name that is not UTF-8")?;
-    // `rubber learn reset` leaves backups.
-    if !name.contains("/exercise.rs.") {
+    // `rubber learn` keeps copies.
+    if !name.contains("/exercise.rs.") && !name.ends_with("/.exercise.rs") {
         files.push(name.to_owned());
     }
     Ok(())

@@ -53,7 +53,7 @@ pub fn init(dir: &Path, crates: Crates) -> Result<String> {
     // Whatever became of the crates: this is where a learner begins, and can come back to.
     text += match commit(dir) {
         true => "  git          one commit, to compare with\n",
-        false => "  git          is not here; rubber learn works without\n",
+        false => keep_exercises(dir)?,
     };
     text += &vendored?;
     editor::tell(&Checkout::at(dir))?;
@@ -63,10 +63,10 @@ pub fn init(dir: &Path, crates: Crates) -> Result<String> {
     Ok(text + &format!("  next         cd {} && {} learn\n", dir.display(), our_name()))
 }
 
-/// The chapter's exercise as it came: with git, or in this binary.
+/// The chapter's exercise as it came: with the checkout, or in this binary.
 pub fn original(checkout: &Checkout, chapter: &Chapter) -> Result<Vec<u8>> {
     let wanted = format!("workshop/{}/exercise.rs", chapter.id);
-    if let Some(text) = pristine::in_git(checkout.root(), &wanted) {
+    if let Some(text) = pristine::exercise(checkout.root(), &wanted) {
         return Ok(text);
     }
     for entry in sources().entries()? {
@@ -164,6 +164,15 @@ fn commit(dir: &Path) -> bool {
     git(&["init", "--quiet"])
         && git(&["add", "--all"])
         && git(&["commit", "--quiet", "-m", "rubber as it came"])
+}
+
+/// For `rubber learn reset`, and for who builds rubber here and hands it on.
+fn keep_exercises(dir: &Path) -> Result<&'static str> {
+    for file in Chapter::all(&Checkout::at(dir))?.iter().map(Chapter::exercise) {
+        let kept = pristine::kept(&file);
+        fs::copy(&file, &kept).with_context(|| format!("cannot write {}", kept.display()))?;
+    }
+    Ok("  git          is not here; rubber learn works without\n")
 }
 
 fn cargo() -> OsString {

@@ -134,6 +134,9 @@ fn init_works_without_git_and_cargo() {
     let said = lab::text(&output.stdout);
     assert!(output.status.success() && said.contains("git          is not here"), "{output:?}");
     assert!(said.contains("cargo        is not here"), "{said}");
+    let chapter = place.path().join("plain/workshop/05_uts");
+    let read = |name: &str| fs::read_to_string(chapter.join(name)).unwrap();
+    assert!(read(".exercise.rs") == read("exercise.rs"), "nothing is kept to compare with");
     let mut command = Command::new(lab::RUBBER);
     command.args(["learn", "init", "--vendor"]).arg(place.path().join("vendored"));
     let output = without_programs(&mut command).output().unwrap();
