@@ -15,6 +15,7 @@ const HOSTILE: &[(&str, &str, &[&str])] = &[
     ("process", "endless", &["run.timeout"]),
     ("chroot", "rm-rf", &["run.failed", "run.timeout"]),
     ("mount", "no-private", &["mount.travels", "mount.slave"]),
+    ("mount", "no-device-nodes", &["attack.null"]),
     ("pid", "fork-bomb", &["run.timeout"]),
     ("pid", "ignores-sigterm", &["run.timeout"]),
     ("pid", "two-gibibytes", &["run.flood"]),
