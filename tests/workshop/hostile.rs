@@ -15,7 +15,6 @@ const HOSTILE: &[(&str, &str, &[&str])] = &[
     ("process", "endless", &["run.timeout"]),
     ("chroot", "rm-rf", &["run.failed", "run.timeout"]),
     ("mount", "no-private", &["mount.travels", "mount.slave"]),
-    ("mount", "no-device-nodes", &["attack.null"]),
     ("pid", "fork-bomb", &["run.timeout"]),
     ("pid", "ignores-sigterm", &["run.timeout"]),
     ("pid", "two-gibibytes", &["run.flood"]),
@@ -39,6 +38,15 @@ fn workshop_lets_no_exercise_touch_the_host() {
         assert_balanced(&before);
         assert_eq!(fs::read_to_string(canary.join("file")).unwrap(), "alive", "{layer} {version}");
     }
+}
+
+/// What no check asks for, an attack finds.
+#[test]
+fn workshop_attacks_what_passes_all_checks() {
+    let Some(variants) = Variants::lock() else { return };
+    let found = variants.check(of("mount"), "no-dev");
+    assert_eq!(found["result"]["diagnosis"], "attack.null", "{}", found["result"]);
+    assert!(found["screen"].as_str().unwrap().lines().count() <= 12, "{}", found["screen"]);
 }
 
 /// Killed in the middle it can only leave empty cgroups, and the next check removes them.
