@@ -1,16 +1,18 @@
 //! What the container should be. Plain data: every layer reads it, none writes it.
 
 use crate::{
-    container::terminal,
+    container::streams::Streams,
     layers::{Layers, cgroup, userns},
     narrate,
 };
 use caps::Capability;
+use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
 };
 
+#[derive(Serialize, Deserialize)]
 pub struct Config {
     /// Twelve hexadecimal digits: the hostname, and part of every name we make.
     pub id: String,
@@ -21,26 +23,35 @@ pub struct Config {
     /// The container's own directory in the store. What it writes is in here, and its root is put
     /// together on top: whatever is mounted here hides the rest from the container alone.
     pub dir: PathBuf,
+    /// What it wrote stays when it has ended, until `rubber rm`.
+    pub keep: bool,
     /// The disk of `dir` cannot hold the upper layer of an overlay: use memory.
     pub upper_in_memory: bool,
 
     /// The command and its arguments, any bytes but NUL.
+    #[serde(with = "words")]
     pub command: Vec<OsString>,
     /// The whole environment, `NAME=value`; HOME is added when it is missing.
+    #[serde(with = "words")]
     pub env: Vec<OsString>,
     pub workdir: PathBuf,
     /// What is typed goes to the command (`-i`).
     pub interactive: bool,
-    /// The command gets a terminal of its own (`-t`), whose other end comes out here.
-    pub terminal: Option<terminal::Channel>,
+    /// The command gets a terminal of its own (`-t`).
+    pub tty: bool,
+    /// Whose stdin, stdout and stderr the command gets.
+    #[serde(skip)]
+    pub streams: Streams,
     /// Pid 1 is a process of ours that collects zombies, and the command its child.
     pub init: bool,
 
+    #[serde(with = "word")]
     pub hostname: OsString,
     /// `uid[:gid]` or `name[:group]`; names are the image's.
     pub user: String,
     /// How many ids a user namespace maps: all the ranges we were given, or just our own.
     pub ids: userns::Ids,
+    #[serde(with = "capabilities")]
     pub capabilities: Vec<Capability>,
     /// Nothing is read-only or masked for the sake of the host.
     pub privileged: bool,
@@ -50,7 +61,7 @@ pub struct Config {
 }
 
 /// What was asked for; `None` is "no limit of our own".
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes.
     pub memory: Option<u64>,
@@ -92,5 +103,70 @@ impl Config {
     /// Overlay's own scratch directory; on the same filesystem as `upper`.
     pub fn work(&self) -> PathBuf {
         self.dir.join("work")
+    }
+}
+
+/// In a record, a word is text where it can be, and else its bytes.
+mod word {
+    use super::*;
+    use serde::{Deserializer, Serializer};
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    pub enum Word {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    impl From<&OsString> for Word {
+        fn from(word: &OsString) -> Word {
+            word.to_str().map_or_else(|| Word::Bytes(word.as_bytes().into()), |text| Word::Text(text.into()))
+        }
+    }
+
+    impl From<Word> for OsString {
+        fn from(word: Word) -> OsString {
+            match word {
+                Word::Text(text) => text.into(),
+                Word::Bytes(bytes) => OsString::from_vec(bytes),
+            }
+        }
+    }
+
+    pub fn serialize<S: Serializer>(word: &OsString, to: S) -> Result<S::Ok, S::Error> {
+        Word::from(word).serialize(to)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<OsString, D::Error> {
+        Word::deserialize(from).map(OsString::from)
+    }
+}
+
+mod words {
+    use super::{word::Word, *};
+    use serde::{Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(words: &[OsString], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(words.iter().map(Word::from))
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<OsString>, D::Error> {
+        Ok(Vec::<Word>::deserialize(from)?.into_iter().map(OsString::from).collect())
+    }
+}
+
+/// By their names, as in `CAP_CHOWN`.
+mod capabilities {
+    use super::*;
+    use serde::{Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(set: &[Capability], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(set.iter().map(Capability::to_string))
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<Capability>, D::Error> {
+        let names = Vec::<String>::deserialize(from)?;
+        names.iter().map(|name| name.parse().map_err(|_| D::Error::custom(name))).collect()
     }
 }

@@ -7,6 +7,7 @@ use nix::{
     sys::wait::WaitPidFlag,
     unistd::{Gid, Pid, Uid},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
@@ -14,7 +15,8 @@ use std::{
 };
 
 /// Which ids exist inside.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ids {
     /// All of them: there is no user namespace of ours.
     Hosts,

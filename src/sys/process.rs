@@ -17,7 +17,7 @@ use nix::{
 use std::{
     cell::RefCell,
     ffi::CString,
-    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 thread_local! {
@@ -162,6 +162,16 @@ pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     call(format_args!("kill({pid}, {signal})"), || {
         Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
     })
+}
+
+/// To the very process, whatever has become of its number.
+pub fn pidfd_send_signal(pidfd: &OwnedFd, signal: i32) -> Result<()> {
+    // SAFETY: no pointers: without a siginfo the signal is as kill(2) sends it.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0, 0) };
+    match Errno::result(sent) {
+        Err(Errno::ESRCH) => Ok(()),
+        sent => sent.map(drop).with_context(|| format!("pidfd_send_signal({signal})")),
+    }
 }
 
 /// Hides this process's memory and /proc/PID/exe from whoever is in the
