@@ -2,6 +2,7 @@
 
 use crate::{
     container::streams::Streams,
+    join::Target,
     layers::{Layers, cgroup, userns},
     narrate,
 };
@@ -19,9 +20,11 @@ pub struct Config {
     /// The layers of isolation that are on.
     pub layers: Layers,
     /// The unpacked layers of the image, lowest first.
+    #[serde(with = "words")]
     pub image: Vec<PathBuf>,
     /// The container's own directory in the store. What it writes is in here, and its root is put
     /// together on top: whatever is mounted here hides the rest from the container alone.
+    #[serde(with = "word")]
     pub dir: PathBuf,
     /// What it wrote stays when it has ended, until `rubber rm`.
     pub keep: bool,
@@ -34,6 +37,7 @@ pub struct Config {
     /// The whole environment, `NAME=value`; HOME is added when it is missing.
     #[serde(with = "words")]
     pub env: Vec<OsString>,
+    #[serde(with = "word")]
     pub workdir: PathBuf,
     /// What is typed goes to the command (`-i`).
     pub interactive: bool,
@@ -42,6 +46,9 @@ pub struct Config {
     /// Whose stdin, stdout and stderr the command gets.
     #[serde(skip)]
     pub streams: Streams,
+    /// The container that is joined (`rubber exec`), where it is not to be made.
+    #[serde(skip)]
+    pub target: Option<Target>,
     /// Pid 1 is a process of ours that collects zombies, and the command its child.
     pub init: bool,
 
@@ -106,11 +113,14 @@ impl Config {
     }
 }
 
-/// In a record, a word is text where it can be, and else its bytes.
-mod word {
+/// In a record, a word or a path is text where it can be, and else its bytes.
+pub mod word {
     use super::*;
     use serde::{Deserializer, Serializer};
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::{
+        ffi::OsStr,
+        os::unix::ffi::{OsStrExt, OsStringExt},
+    };
 
     #[derive(Serialize, Deserialize)]
     #[serde(untagged)]
@@ -119,8 +129,8 @@ mod word {
         Bytes(Vec<u8>),
     }
 
-    impl From<&OsString> for Word {
-        fn from(word: &OsString) -> Word {
+    impl From<&OsStr> for Word {
+        fn from(word: &OsStr) -> Word {
             word.to_str().map_or_else(|| Word::Bytes(word.as_bytes().into()), |text| Word::Text(text.into()))
         }
     }
@@ -134,25 +144,26 @@ mod word {
         }
     }
 
-    pub fn serialize<S: Serializer>(word: &OsString, to: S) -> Result<S::Ok, S::Error> {
-        Word::from(word).serialize(to)
+    pub fn serialize<S: Serializer>(word: &impl AsRef<OsStr>, to: S) -> Result<S::Ok, S::Error> {
+        Word::from(word.as_ref()).serialize(to)
     }
 
-    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<OsString, D::Error> {
-        Word::deserialize(from).map(OsString::from)
+    pub fn deserialize<'a, T: From<OsString>, D: Deserializer<'a>>(from: D) -> Result<T, D::Error> {
+        Word::deserialize(from).map(OsString::from).map(T::from)
     }
 }
 
 mod words {
     use super::{word::Word, *};
     use serde::{Deserializer, Serializer};
+    use std::ffi::OsStr;
 
-    pub fn serialize<S: Serializer>(words: &[OsString], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(words.iter().map(Word::from))
+    pub fn serialize<S: Serializer>(words: &[impl AsRef<OsStr>], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(words.iter().map(|word| Word::from(word.as_ref())))
     }
 
-    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<OsString>, D::Error> {
-        Ok(Vec::<Word>::deserialize(from)?.into_iter().map(OsString::from).collect())
+    pub fn deserialize<'a, T: From<OsString>, D: Deserializer<'a>>(from: D) -> Result<Vec<T>, D::Error> {
+        Ok(Vec::<Word>::deserialize(from)?.into_iter().map(OsString::from).map(T::from).collect())
     }
 }
 

@@ -20,6 +20,7 @@ mod container;
 mod doctor;
 mod facts;
 mod image;
+mod join;
 mod learn;
 mod removal;
 mod show;

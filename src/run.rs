@@ -21,7 +21,7 @@ pub struct Step {
     pub apply: fn(&Config) -> Result<()>,
 }
 
-const fn row(layer: Layer, does: &'static str, apply: fn(&Config) -> Result<()>) -> Step {
+pub const fn row(layer: Layer, does: &'static str, apply: fn(&Config) -> Result<()>) -> Step {
     Step { layer, forgets: false, unless: None, does, apply }
 }
 
@@ -132,7 +132,7 @@ fn apply(steps: &[Step], config: &Config) -> Result<()> {
     steps.iter().try_for_each(|step| take(step, config))
 }
 
-fn take(step: &Step, config: &Config) -> Result<()> {
+pub fn take(step: &Step, config: &Config) -> Result<()> {
     if !step.is_on(config) {
         return Ok(());
     }

@@ -4,6 +4,7 @@ mod attach;
 mod clean;
 mod doctor;
 mod end;
+mod exec;
 mod facts;
 mod images;
 mod import;
@@ -41,6 +42,8 @@ struct Cli {
 enum Command {
     /// Run a command in a new container
     Run(Box<run::Run>),
+    /// Run a command in a container that runs
+    Exec(Box<exec::Exec>),
     /// List the containers
     Ps(ps::Ps),
     /// Print what a container has printed
@@ -89,6 +92,7 @@ pub fn main() -> Result<u8> {
     let store = || Store::open(root.clone());
     match command {
         Command::Run(run) => run.main(root),
+        Command::Exec(exec) => exec.main(&store()?),
         Command::Ps(ps) => ps.main(&store()?).map(|()| 0),
         Command::Logs(logs) => logs.main(&store()?).map(|()| 0),
         Command::Attach(attach) => attach.main(&store()?),

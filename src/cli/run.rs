@@ -129,7 +129,7 @@ pub struct Run {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Explain {
+pub enum Explain {
     Text,
     Json,
 }
@@ -319,9 +319,6 @@ impl Run {
         if !(1..=64).contains(&hostname.len()) {
             bail!("--hostname {hostname:?} has {} bytes: a hostname has 1 to 64", hostname.len());
         }
-        if let Some(entry) = self.env.iter().find(|entry| entry.is_empty() || entry.as_bytes()[0] == b'=') {
-            bail!("--env {entry:?} names no variable: NAME=VALUE sets it, NAME takes the caller's");
-        }
         let workdir = self.workdir.clone().or(defaults.working_dir().clone().map(PathBuf::from));
         let workdir = workdir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or("/".into());
         if !workdir.is_absolute() {
@@ -329,7 +326,7 @@ impl Run {
         }
         Ok(Config {
             command: self.command(words, &defaults)?,
-            env: self.environment(&defaults, &hostname),
+            env: self.environment(&defaults, &hostname)?,
             image: self.image_directories(image)?,
             dir: store.map(|store| store.containers().join(&id)).unwrap_or_default(),
             upper_in_memory: store.is_some_and(|store| is_overlay(store.root())),
@@ -337,6 +334,7 @@ impl Run {
             // The steps after the terminal was taken are asked for on that terminal.
             interactive: self.interactive || self.step,
             streams: self.streams()?,
+            target: None,
             tty: self.tty,
             keep: self.keeps(),
             init: self.init,
@@ -397,15 +395,13 @@ impl Run {
     }
 
     /// Nothing of the caller's but what was asked for with `-e`.
-    fn environment(&self, defaults: &oci_spec::image::Config, hostname: &OsStr) -> Vec<OsString> {
+    fn environment(&self, defaults: &oci_spec::image::Config, hostname: &OsStr) -> Result<Vec<OsString>> {
         let mut env = vec![OsString::from(format!("PATH={PATH}"))];
         let mut own = OsString::from("HOSTNAME=");
         own.push(hostname);
         set(&mut env, own);
         if self.tty || stdout().is_terminal() {
-            let mut term = OsString::from("TERM=");
-            term.push(std::env::var_os("TERM").unwrap_or("xterm".into()));
-            set(&mut env, term);
+            set_terminal(&mut env);
         }
         if self.words.is_empty() && std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
             // The portrait is rubber's own output, and rubber honours it.
@@ -414,20 +410,35 @@ impl Run {
         for entry in defaults.env().iter().flatten() {
             set(&mut env, entry.into());
         }
-        for entry in &self.env {
-            match (entry.as_bytes().contains(&b'='), std::env::var_os(entry)) {
-                (true, _) => set(&mut env, entry.clone()),
-                (false, Some(value)) => {
-                    let mut entry = entry.clone();
-                    entry.push("=");
-                    entry.push(value);
-                    set(&mut env, entry);
-                }
-                (false, None) => {}
-            }
-        }
-        env
+        set_all(&mut env, &self.env)?;
+        Ok(env)
     }
+}
+
+/// `NAME=VALUE` sets a variable, `NAME` takes the caller's value, if there is one.
+pub fn set_all(env: &mut Vec<OsString>, entries: &[OsString]) -> Result<()> {
+    for entry in entries {
+        if entry.is_empty() || entry.as_bytes()[0] == b'=' {
+            bail!("--env {entry:?} names no variable: NAME=VALUE sets it, NAME takes the caller's");
+        }
+        match (entry.as_bytes().contains(&b'='), std::env::var_os(entry)) {
+            (true, _) => set(env, entry.clone()),
+            (false, Some(value)) => {
+                let mut entry = entry.clone();
+                entry.push("=");
+                entry.push(value);
+                set(env, entry);
+            }
+            (false, None) => {}
+        }
+    }
+    Ok(())
+}
+
+pub fn set_terminal(env: &mut Vec<OsString>) {
+    let mut term = OsString::from("TERM=");
+    term.push(std::env::var_os("TERM").unwrap_or("xterm".into()));
+    set(env, term);
 }
 
 /// A later setting of a name replaces the earlier one.

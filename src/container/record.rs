@@ -123,6 +123,7 @@ pub fn note_first(config: &Config, pid: Pid) -> Result<()> {
 impl Claim {
     /// When all that the record names is gone, so can the record be.
     pub fn release(self) -> Result<()> {
+        sys::remove_tree(&self.file.with_extension(""))?;
         remove(&self.file)
     }
 

@@ -53,8 +53,8 @@ pub struct Relay {
     typed: Vec<u8>,
     caller: Option<Caller>,
     log: Option<Log>,
-    /// Where it is, or would be.
-    log_path: PathBuf,
+    /// The container's, beside which its log and its door are; none for who has only joined it.
+    dir: Option<PathBuf>,
     door: Option<Door>,
     started: Option<PipeReader>,
     runs: Rc<Cell<bool>>,
@@ -75,8 +75,8 @@ impl Relay {
         if streams.terminal.is_none() && streams.pipes.is_none() {
             return Ok(relay);
         }
-        relay.log_path = config.dir.with_extension("log");
-        relay.log = streams.is_logged.then(|| Log::open(relay.log_path.clone())).transpose()?;
+        relay.dir = config.target.is_none().then(|| config.dir.clone());
+        relay.open_log(streams.is_logged)?;
         relay.caller = (!streams.in_background).then(|| Caller::new(config.interactive));
         if let Some((ours, _)) = &streams.terminal {
             relay.channel = Some(ours.try_clone()?);
@@ -90,10 +90,22 @@ impl Relay {
             let inlet = pipes.stdin.as_ref().and_then(|pipe| pipe.take_ours());
             relay.inlet = inlet.map(|writer| nonblocking(OwnedFd::from(writer))).transpose()?;
         }
-        if streams.in_background {
-            relay.door = Some(Door::open(&config.dir.with_extension("attach"))?);
-        }
+        relay.open_door(streams.in_background)?;
         Ok(relay)
+    }
+
+    fn open_log(&mut self, wanted: bool) -> Result<()> {
+        if let Some(dir) = self.dir.as_ref().filter(|_| wanted) {
+            self.log = Some(Log::open(dir.with_extension("log"))?);
+        }
+        Ok(())
+    }
+
+    fn open_door(&mut self, wanted: bool) -> Result<()> {
+        if let Some(dir) = self.dir.as_ref().filter(|_| wanted) {
+            self.door = Some(Door::open(&dir.with_extension("attach"))?);
+        }
+        Ok(())
     }
 
     pub fn has_terminal(&self) -> bool {
@@ -250,10 +262,8 @@ impl Relay {
             return Ok(());
         }
         self.caller = None;
-        if self.log.is_none() {
-            self.log = Some(Log::open(self.log_path.clone())?);
-        }
-        self.door = Some(Door::open(&self.log_path.with_extension("attach"))?);
+        self.open_log(self.log.is_none())?;
+        self.open_door(true)?;
         self.leave_caller()
     }
 

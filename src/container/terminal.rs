@@ -39,7 +39,7 @@ pub fn take(config: &Config) -> Result<()> {
     let terminal = sys::ioctl_terminal(&master)?;
     sys::fchown(&terminal, user::account(config)?.uid)?;
     sys::ioctl_controlling_terminal(&terminal)?;
-    if config.layers.contains(Layer::Mount) {
+    if config.layers.contains(Layer::Mount) && config.target.is_none() {
         // The first of a devpts of our own.
         let name = PathBuf::from("/dev/pts/0");
         sys::mount(Some(&name), Path::new("/dev/console"), None, nix::mount::MsFlags::MS_BIND, None)?;

@@ -48,6 +48,7 @@ pub struct Group {
     /// The layer that makes it and takes it away.
     pub layer: Layer,
     pub controllers: Vec<Cow<'static, str>>,
+    #[serde(with = "crate::config::word")]
     pub dir: PathBuf,
 }
 

@@ -29,6 +29,10 @@ pub fn take_session(config: &Config) -> Result<()> {
 pub fn execute(config: &Config) -> Result<()> {
     let env = environment(config)?;
     sys::chdir(&config.workdir)?;
+    // A link of /proc's may lead to a directory of the host's (CVE-2024-21626): no name leads there from here.
+    if !narrate::is_dry() && std::env::current_dir().is_err() {
+        bail!("the working directory {:?} is outside of the container", config.workdir);
+    }
     sys::umask(0o022)?;
     // Asked for after the fork, and taken back when we changed the user (prctl(2)).
     sys::prctl_pdeathsig()?;

@@ -24,7 +24,14 @@ pub enum Ids {
     One,
     /// Root, who is the caller outside, and the ranges /etc/subuid and
     /// /etc/subgid give to the caller as 1 and up: (first, count).
-    Ranges { uids: (u32, u32), gids: (u32, u32), newuidmap: PathBuf, newgidmap: PathBuf },
+    Ranges {
+        uids: (u32, u32),
+        gids: (u32, u32),
+        #[serde(with = "crate::config::word")]
+        newuidmap: PathBuf,
+        #[serde(with = "crate::config::word")]
+        newgidmap: PathBuf,
+    },
 }
 
 impl Ids {
