@@ -1,16 +1,22 @@
 //! The command line: words in, one sentence per command out.
 
+mod attach;
 mod clean;
 mod demo;
 mod doctor;
+mod end;
+mod exec;
 mod facts;
 mod images;
 mod import;
+mod inspect;
 mod layers;
 mod learn;
 mod limits;
+mod logs;
 mod portrait;
 mod privileges;
+mod ps;
 mod rmi;
 mod run;
 
@@ -37,6 +43,24 @@ struct Cli {
 enum Command {
     /// Run a command in a new container
     Run(Box<run::Run>),
+    /// Run a command in a container that runs
+    Exec(Box<exec::Exec>),
+    /// List the containers
+    Ps(ps::Ps),
+    /// Print what a container has printed
+    Logs(logs::Logs),
+    /// Go back to a container in the background
+    Attach(attach::Attach),
+    /// Ask containers to end, and make them after a while
+    Stop(end::Stop),
+    /// Send containers a signal
+    Kill(end::Kill),
+    /// Wait until containers have ended, and print their exit codes
+    Wait(end::Wait),
+    /// Remove containers that have ended
+    Rm(end::Rm),
+    /// Print all that is known of containers
+    Inspect(inspect::Inspect),
     /// List the images in the store
     Images(images::Images),
     /// Make an image of a root filesystem: an archive or a directory
@@ -74,6 +98,15 @@ pub fn main() -> Result<u8> {
     let store = || Store::open(root.clone());
     match command {
         Command::Run(run) => run.main(root),
+        Command::Exec(exec) => exec.main(&store()?),
+        Command::Ps(ps) => ps.main(&store()?).map(|()| 0),
+        Command::Logs(logs) => logs.main(&store()?).map(|()| 0),
+        Command::Attach(attach) => attach.main(&store()?),
+        Command::Stop(stop) => stop.main(&store()?).map(|()| 0),
+        Command::Kill(kill) => kill.main(&store()?).map(|()| 0),
+        Command::Wait(wait) => wait.main(&store()?).map(|()| 0),
+        Command::Rm(rm) => rm.main(&store()?).map(|()| 0),
+        Command::Inspect(inspect) => inspect.main(&store()?).map(|()| 0),
         Command::Images(images) => images.main(&store()?).map(|()| 0),
         Command::Import(import) => import.main(&store()?).map(|()| 0),
         Command::Rmi(rmi) => rmi.main(&store()?).map(|()| 0),
@@ -93,4 +126,8 @@ fn usage(error: clap::Error) -> Result<u8> {
     let _ = error.print();
     let code = if std::env::args_os().nth(1).is_some_and(|word| word == "learn") { 2 } else { 125 };
     Ok(if error.use_stderr() { code } else { 0 })
+}
+
+fn line(text: &str) -> Result<()> {
+    crate::show::columns::print(&format!("{text}\n"))
 }

@@ -15,7 +15,9 @@ use nix::{
     sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs},
     unistd::{AccessFlags, Pid, access},
 };
+use serde::{Deserialize, Serialize};
 use std::{
+    borrow::Cow,
     fs::read_to_string,
     path::{Path, PathBuf},
     time::Duration,
@@ -23,7 +25,8 @@ use std::{
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Version {
     V1,
     V2,
@@ -40,16 +43,17 @@ pub struct Setting {
 }
 
 /// A directory in a cgroup tree, for one container.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Group {
     /// The layer that makes it and takes it away.
     pub layer: Layer,
-    pub controllers: &'static [&'static str],
+    pub controllers: Vec<Cow<'static, str>>,
+    #[serde(with = "crate::config::word")]
     pub dir: PathBuf,
 }
 
 /// Where in the cgroup trees a container goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Place {
     pub version: Version,
     pub groups: Vec<Group>,
@@ -64,7 +68,7 @@ impl Place {
             let layer = [Layer::Cpu, Layer::Memory].into_iter().find(|layer| layers.contains(*layer));
             let group = |(base, layer): (PathBuf, _)| Group {
                 layer,
-                controllers: &["cpu", "cpuset", "memory", "pids"],
+                controllers: ["cpu", "cpuset", "memory", "pids"].map(Cow::from).into(),
                 dir: base.join(name),
             };
             let groups = delegated().zip(layer).map(group).into_iter().collect();
@@ -82,13 +86,16 @@ impl Place {
                 let tree = tree(controllers);
                 layers.contains(*layer) && is_a(&tree, CGROUP_SUPER_MAGIC) && is_writable(&tree)
             })
-            .map(|(layer, controllers)| Group { layer, controllers, dir: tree(controllers).join(&name) })
+            .map(|(layer, names)| {
+                let controllers = names.iter().map(|name| Cow::from(*name)).collect();
+                Group { layer, controllers, dir: tree(names).join(&name) }
+            })
             .collect();
         Place { version: Version::V1, groups }
     }
 
     fn of(&self, controller: &str) -> Option<&Group> {
-        self.groups.iter().find(|group| group.controllers.contains(&controller))
+        self.groups.iter().find(|group| group.controllers.iter().any(|name| name == controller))
     }
 
     /// The group that takes this controller's settings.
