@@ -6,7 +6,6 @@ mod chapters;
 #[path = "../lab/mod.rs"]
 mod lab;
 
-mod attacks;
 mod bench;
 
 use bench::Bench;

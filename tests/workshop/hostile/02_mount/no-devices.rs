@@ -1,0 +1,5 @@
+//! Hostile to a disk: what is thrown away is kept on it.
+
+pub fn dev(_: &Config) -> Result<()> {
+    Ok(())
+}
