@@ -2,7 +2,7 @@
 
 use crate::{
     Exit,
-    learn::{self, Chapter, Checkout, Outcome, Progress},
+    learn::{self, Chapter, Checkout, Crates, Outcome, Progress},
     show::columns::{print, wrap},
 };
 use anyhow::{Context, Result, anyhow, bail};
@@ -25,6 +25,13 @@ pub struct Learn {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write the exercises, with rubber's sources, into a new directory
+    Init {
+        dir: PathBuf,
+        /// Put the crates beside them, for a room without a network
+        #[arg(long)]
+        vendor: bool,
+    },
     /// List the chapters: minutes, and how far you are
     List,
     /// Build your layer, run it, and ask the kernel
@@ -76,6 +83,9 @@ impl Learn {
     }
 
     fn command(self) -> Result<u8> {
+        if let Some(Command::Init { dir, vendor }) = &self.command {
+            return init(dir, if *vendor { Crates::Vendored } else { Crates::Fetched });
+        }
         let checkout = Checkout::find()?;
         match self.command {
             None => learn::watch(&checkout),
@@ -98,9 +108,14 @@ impl Learn {
                 print(&learn::diff(&checkout, &from, &to)?)?;
                 Ok(0)
             }
-            Some(Command::Probe) => Ok(0),
+            Some(Command::Init { .. } | Command::Probe) => Ok(0),
         }
     }
+}
+
+fn init(dir: &Path, crates: Crates) -> Result<u8> {
+    print(&learn::init(dir, crates)?)?;
+    Ok(0)
 }
 
 /// The chapter that was named, else where the learner is.
@@ -210,6 +225,7 @@ fn start(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     let mut progress = Progress::read(checkout);
     progress.start(chapter);
     progress.write()?;
+    learn::tell_editor(checkout)?;
     let asked = chapter.predict.iter().flat_map(|predict| wrap(&predict.ask, 65));
     let asked = asked.zip(["predict"].into_iter().chain(std::iter::repeat("")));
     print(&format!(
@@ -223,21 +239,16 @@ fn start(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     Ok(0)
 }
 
-/// The exercise as the last commit has it.
+/// The exercise as it came.
 fn reset(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
+    let original = learn::original(checkout, chapter)?;
     let file = checkout.short(&chapter.exercise());
-    let mut git = std::process::Command::new("git");
-    git.arg("-C").arg(checkout.root()).args(["show", &format!("HEAD:./{file}")]);
-    let committed = git.output().context("cannot start git")?;
-    if !committed.status.success() {
-        bail!(Exit(2, format!("git does not have {file}: get it again from rubber's sources")));
-    }
     let backup = backup(&chapter.exercise())?;
-    fs::write(chapter.exercise(), &committed.stdout).with_context(|| format!("cannot write {file}"))?;
+    fs::write(chapter.exercise(), original).with_context(|| format!("cannot write {file}"))?;
     let mut progress = Progress::read(checkout);
     progress.forget(chapter);
     progress.write()?;
-    print(&format!("{file} is as the last commit has it; yours is {}\n", checkout.short(&backup)))?;
+    print(&format!("{file} is as it came; yours is {}\n", checkout.short(&backup)))?;
     Ok(0)
 }
 

@@ -14,8 +14,12 @@ mod chapter;
 mod check;
 mod checkout;
 mod diff;
+mod editor;
 mod expect;
 pub mod ground;
+mod init;
+mod not_yet;
+mod pristine;
 mod probe;
 mod progress;
 mod proof;
@@ -29,18 +33,9 @@ pub use chapter::Chapter;
 pub use check::{check, check_with, why_not_here};
 pub use checkout::Checkout;
 pub use diff::diff;
+pub use editor::tell as tell_editor;
+pub use init::{Crates, init, original};
 pub use probe::main as probe;
 pub use progress::Progress;
 pub use verdict::Outcome;
 pub use watch::watch;
-
-/// Where an exercise stops until its step is written: says which step, and in which file and line.
-#[cfg(feature = "exercise")]
-#[track_caller]
-pub fn not_yet(step: u8) -> anyhow::Result<()> {
-    let at = std::panic::Location::caller();
-    // The module's path leads through src/layers/../../: only where it ends is of interest.
-    let file = at.file().find("workshop/").map_or(at.file(), |start| &at.file()[start..]);
-    let text = format!("{} {step} at {file}:{}", verdict::NOT_YET, at.line());
-    Err(crate::Exit(1, text).into())
-}

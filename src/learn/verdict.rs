@@ -4,14 +4,12 @@ use super::{
     Chapter, Checkout,
     chapter::{Check, Diagnosis},
     expect::{fill, holds},
+    not_yet::NOT_YET,
 };
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
-
-/// How an exercise begins to say that a step is not written.
-pub const NOT_YET: &str = "not yet: step";
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]

@@ -1,6 +1,6 @@
 //! `rubber learn`: the chapter and its steps, and a check after each save.
 
-use super::{Chapter, Checkout, Progress, check};
+use super::{Chapter, Checkout, Progress, check, editor};
 use crate::show::columns::{print, wrap};
 use anyhow::{Context, Result};
 use std::{path::Path, thread::sleep, time::Duration, time::SystemTime};
@@ -13,6 +13,7 @@ pub fn watch(checkout: &Checkout) -> Result<u8> {
     let chapters = Chapter::all(checkout)?;
     let mut progress = Progress::read(checkout);
     let chapter = progress.current(&chapters).context("there are no chapters in workshop/")?;
+    editor::tell(checkout)?;
     print(&intro(checkout, chapter))?;
     let mut seen = None;
     loop {

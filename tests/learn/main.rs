@@ -38,8 +38,8 @@ fn learn_exercises_compile_without_a_warning() {
         bench::chapters().iter().map(|chapter| format!("exercise-{}", chapter.layer)).collect();
     let mut cargo = std::process::Command::new("cargo");
     cargo.args(["build", "--bin", "rubber", "--config", "profile.dev.debug=false"]);
-    cargo.args(["--target-dir", "target/learn", "--features", &features.join(",")]);
-    let output = cargo.current_dir(&bench.root).output().unwrap();
+    cargo.args(["--config", "build.build-dir='target'", "--target-dir", "target/learn"]);
+    let output = cargo.args(["--features", &features.join(",")]).current_dir(&bench.root).output().unwrap();
     let said = lab::text(&output.stderr);
     assert!(output.status.success() && !said.contains("warning"), "{said}");
 }
