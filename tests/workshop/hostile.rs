@@ -40,6 +40,15 @@ fn workshop_lets_no_exercise_touch_the_host() {
     }
 }
 
+/// What no check asks for, an attack finds.
+#[test]
+fn workshop_attacks_what_passes_all_checks() {
+    let Some(variants) = Variants::lock() else { return };
+    let found = variants.check(of("mount"), "no-dev");
+    assert_eq!(found["result"]["diagnosis"], "attack.null", "{}", found["result"]);
+    assert!(found["screen"].as_str().unwrap().lines().count() <= 12, "{}", found["screen"]);
+}
+
 /// Killed in the middle it can only leave empty cgroups, and the next check removes them.
 #[test]
 fn workshop_leaves_nothing_when_a_check_is_killed() {
