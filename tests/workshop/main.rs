@@ -74,15 +74,6 @@ fn workshop_mistakes_are_told_from_each_other() {
     assert_balanced(&before);
 }
 
-/// Nothing asks for the device nodes of a container, until somebody writes to /dev/null.
-#[test]
-fn workshop_attacks_find_what_no_check_asks_for() {
-    let Some(variants) = Variants::lock() else { return };
-    let found = variants.check(of("mount"), "no-devices");
-    assert_eq!(found["result"]["diagnosis"], "attack.null", "{}", found["result"]);
-    assert!(found["screen"].as_str().unwrap().lines().count() <= 12, "{}", found["screen"]);
-}
-
 /// Where a processor is emulated, RUBBER_TEST_FEW=1 leaves it at these chapters, and at one mistake of each
 /// other: most of what a check finds depends on the layer and not on the kernel, limits do not.
 pub fn is_tried(chapter: &Chapter) -> bool {
