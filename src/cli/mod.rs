@@ -14,6 +14,7 @@ mod layers;
 mod learn;
 mod limits;
 mod logs;
+mod pages;
 mod portrait;
 mod privileges;
 mod ps;
@@ -79,6 +80,10 @@ enum Command {
     Demo(demo::Demo),
     /// Remove what killed containers and imports have left behind
     Clean(clean::Clean),
+    /// Print a script that completes commands and flags in your shell
+    Completions(pages::Completions),
+    /// Write manual pages into a directory
+    Man(pages::Man),
     #[command(hide = true)]
     Portrait(portrait::Args),
     /// A process of the demos' stand-in host
@@ -116,6 +121,8 @@ pub fn main() -> Result<u8> {
         Command::Learn(learn) => learn.main(),
         Command::Demo(demo) => demo.main(store()?),
         Command::Clean(clean) => clean.main(&store()?).map(|()| 0),
+        Command::Completions(completions) => completions.main().map(|()| 0),
+        Command::Man(man) => man.main().map(|()| 0),
         Command::Portrait(args) => portrait::main(&args),
         Command::Serve => crate::show::demo::service::main(),
     }
