@@ -4,7 +4,7 @@ use crate::{
     container::{
         self,
         find::{self, Container, State},
-        record, supervise,
+        pause, record, supervise,
     },
     image::Store,
     narrate, sys,
@@ -60,7 +60,7 @@ pub struct Rm {
 }
 
 /// Does it for each, and goes on with the others where one fails.
-fn each(words: &[String], mut work: impl FnMut(&str) -> Result<()>) -> Result<()> {
+pub fn each(words: &[String], mut work: impl FnMut(&str) -> Result<()>) -> Result<()> {
     let mut failed = Ok(());
     for word in words {
         if let Err(error) = work(word) {
@@ -84,13 +84,14 @@ impl Stop {
 }
 
 fn stop(store: &Store, container: &Container, seconds: Option<u64>) -> Result<()> {
-    if !matches!(container.state, State::Running(_)) {
+    if container.state.pid().is_none() {
         return Ok(());
     }
     let (pid, fd) = container.pidfd()?;
     let signal = container.record.stop.signal;
     let deaf = supervise::is_deaf(pid, signal);
     sys::pidfd_send_signal(&fd, signal)?;
+    wake(container)?;
     let patience = Duration::from_secs(seconds.unwrap_or(container.record.stop.timeout));
     if !ends_within(&fd, patience)? {
         sys::pidfd_send_signal(&fd, libc::SIGKILL)?;
@@ -105,6 +106,14 @@ fn stop(store: &Store, container: &Container, seconds: Option<u64>) -> Result<()
         narrate::warn(format_args!("{} had to be killed after {} s: {why}", container.name, patience.as_secs()));
     }
     settled(store, &container.id)
+}
+
+/// One that is paused would not see the signal.
+fn wake(container: &Container) -> Result<()> {
+    match container.state {
+        State::Paused(_) => pause::thaw(container),
+        _ => Ok(()),
+    }
 }
 
 fn ends_within(pidfd: &OwnedFd, patience: Duration) -> Result<bool> {
@@ -130,6 +139,10 @@ impl Kill {
         each(&self.containers, |word| {
             let container = find::find(store, word)?;
             sys::pidfd_send_signal(&container.pidfd()?.1, signal)?;
+            // As docker: what is to end it wakes it, any other signal waits for `unpause`.
+            if [libc::SIGKILL, container.record.stop.signal].contains(&signal) {
+                wake(&container)?;
+            }
             super::line(&container.name)
         })
     }
@@ -162,9 +175,10 @@ impl Rm {
                 Err(_) if self.force => return Ok(()),
                 found => found?,
             };
-            if let (State::Running(_), true) = (&container.state, self.force) {
+            if container.state.pid().is_some() && self.force {
                 if let Ok((_, fd)) = container.pidfd() {
                     sys::pidfd_send_signal(&fd, libc::SIGKILL)?;
+                    wake(&container)?;
                 }
                 settled(store, &container.id)?;
             }

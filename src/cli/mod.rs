@@ -13,11 +13,15 @@ mod layers;
 mod learn;
 mod limits;
 mod logs;
+mod pause;
 mod portrait;
 mod privileges;
 mod ps;
+mod rename;
 mod rmi;
 mod run;
+mod stats;
+mod top;
 
 use crate::image::Store;
 use anyhow::Result;
@@ -58,6 +62,16 @@ enum Command {
     Wait(end::Wait),
     /// Remove containers that have ended
     Rm(end::Rm),
+    /// Stop all processes of containers where they are
+    Pause(pause::Pause),
+    /// Let paused containers go on
+    Unpause(pause::Unpause),
+    /// Give a container another name
+    Rename(rename::Rename),
+    /// List the processes of a container
+    Top(top::Top),
+    /// Show what containers use
+    Stats(stats::Stats),
     /// Print all that is known of containers
     Inspect(inspect::Inspect),
     /// List the images in the store
@@ -80,6 +94,13 @@ enum Command {
     Portrait(portrait::Args),
 }
 
+/// How a list is printed: for people, or for programs.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
 /// Does what the command line says, and returns the exit code.
 pub fn main() -> Result<u8> {
     // Whoever started us may ignore SIGCHLD, and then nobody can be waited for.
@@ -100,6 +121,11 @@ pub fn main() -> Result<u8> {
         Command::Kill(kill) => kill.main(&store()?).map(|()| 0),
         Command::Wait(wait) => wait.main(&store()?).map(|()| 0),
         Command::Rm(rm) => rm.main(&store()?).map(|()| 0),
+        Command::Pause(pause) => pause.main(&store()?).map(|()| 0),
+        Command::Unpause(unpause) => unpause.main(&store()?).map(|()| 0),
+        Command::Rename(rename) => rename.main(&store()?).map(|()| 0),
+        Command::Top(top) => top.main(&store()?).map(|()| 0),
+        Command::Stats(stats) => stats.main(&store()?).map(|()| 0),
         Command::Inspect(inspect) => inspect.main(&store()?).map(|()| 0),
         Command::Images(images) => images.main(&store()?).map(|()| 0),
         Command::Import(import) => import.main(&store()?).map(|()| 0),

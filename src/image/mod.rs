@@ -4,7 +4,7 @@
 //! cannot reach outside), `recipe` and `builtin` (images that are made here).
 
 mod attributes;
-mod below;
+pub mod below;
 pub mod builtin;
 mod copy;
 pub mod elf;
