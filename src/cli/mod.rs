@@ -2,9 +2,13 @@
 
 mod attach;
 mod clean;
+mod commit;
+mod cp;
+mod diff;
 mod doctor;
 mod end;
 mod exec;
+mod export;
 mod facts;
 mod images;
 mod import;
@@ -62,6 +66,14 @@ enum Command {
     Wait(end::Wait),
     /// Remove containers that have ended
     Rm(end::Rm),
+    /// Copy files into a container, and out of one
+    Cp(cp::Cp),
+    /// List what a container has changed in its root
+    Diff(diff::Diff),
+    /// Make an image of what a container has become
+    Commit(commit::Commit),
+    /// Write a container's files as a tar archive
+    Export(export::Export),
     /// Stop all processes of containers where they are
     Pause(pause::Pause),
     /// Let paused containers go on
@@ -121,6 +133,10 @@ pub fn main() -> Result<u8> {
         Command::Kill(kill) => kill.main(&store()?).map(|()| 0),
         Command::Wait(wait) => wait.main(&store()?).map(|()| 0),
         Command::Rm(rm) => rm.main(&store()?).map(|()| 0),
+        Command::Cp(cp) => cp.main(&store()?).map(|()| 0),
+        Command::Diff(diff) => diff.main(&store()?).map(|()| 0),
+        Command::Commit(commit) => commit.main(&store()?).map(|()| 0),
+        Command::Export(export) => export.main(&store()?).map(|()| 0),
         Command::Pause(pause) => pause.main(&store()?).map(|()| 0),
         Command::Unpause(unpause) => unpause.main(&store()?).map(|()| 0),
         Command::Rename(rename) => rename.main(&store()?).map(|()| 0),

@@ -2,10 +2,14 @@
 //!
 //! Reading order: `record` (what is written down before anything is made), `find` (which containers there are),
 //! `supervise` (waiting for one), `streams` and `relay` (what goes in and comes out), `log`, `attach`, `waiter`; then what
-//! can be done to one: `pause`, `processes`, `usage`, and with its files (`inside`).
+//! can be done to one: `pause`, `processes`, `usage`, and with its files (`inside`,
+//! `copy`, `changes`, `commit`).
 
 pub mod attach;
 pub mod caller;
+pub mod changes;
+pub mod commit;
+pub mod copy;
 pub mod find;
 pub mod log;
 pub mod inside;

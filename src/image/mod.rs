@@ -11,11 +11,12 @@ pub mod elf;
 pub mod import;
 pub mod list;
 pub mod name;
-mod pack;
+pub mod pack;
 pub mod recipe;
 pub mod store;
-mod stream;
+pub mod stream;
 pub mod unpack;
+pub mod whiteout;
 
 pub use copy::copy;
 pub use store::{Store, sweep};
