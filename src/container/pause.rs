@@ -4,7 +4,10 @@
 //! there is made, and all its processes are moved in, when it is first paused.
 
 use super::{find::Container, supervise};
-use crate::layers::cgroup::{Place, Version};
+use crate::layers::{
+    Layer,
+    cgroup::{Place, Version},
+};
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
@@ -61,7 +64,7 @@ fn begin_freezing(container: &Container) -> Result<()> {
             }
             made
         }
-        _ => bail!("{}", lacking(place.version)),
+        _ => bail!("{}", lacking(container)),
     }
 }
 
@@ -109,7 +112,7 @@ pub fn thaw(container: &Container) -> Result<()> {
     let outcome = match (place.version, &place.freezer, place.groups.first()) {
         (Version::V1, Some(freezer), _) => write(&freezer.join("freezer.state"), "THAWED"),
         (Version::V2, _, Some(group)) => write(&group.dir.join("cgroup.freeze"), "0"),
-        _ => bail!("{}", lacking(place.version)),
+        _ => bail!("{}", lacking(container)),
     };
     match outcome {
         // It has ended, and its group is gone.
@@ -122,8 +125,12 @@ fn write(file: &Path, value: &str) -> Result<()> {
     fs::write(file, value).with_context(|| format!("write({file:?}, {value:?})"))
 }
 
-fn lacking(version: Version) -> &'static str {
-    match version {
+fn lacking(container: &Container) -> &'static str {
+    let config = &container.record.config;
+    match config.cgroup.version {
+        _ if !config.layers.any(&[Layer::Cpu, Layer::Memory]) => {
+            "pausing takes a cgroup of its own: that is part of the layers cpu and memory"
+        }
         Version::V1 => {
             "pausing takes a cgroup of its own and the freezer, which in cgroup version 1 only root has: sudo, \
              or boot with version 2"
@@ -146,6 +153,10 @@ impl Stillness {
     pub fn of(container: &Container) -> Result<Option<Stillness>> {
         if container.state.pid().is_none() || is_paused(&container.record.config.cgroup) {
             return Ok(None);
+        }
+        let place = &container.record.config.cgroup;
+        if place.groups.is_empty() || place.version == Version::V1 && place.freezer.is_none() {
+            bail!("{}", lacking(container));
         }
         let (mut wait, end) = pipe()?;
         // SAFETY: no second thread exists here (held by a test).

@@ -25,6 +25,16 @@ use std::{
 /// A fresh copy of the image's files in `target`, an empty directory; a higher layer's file replaces a lower one's.
 /// Owners (for root), modes, times, links and extended attributes are kept.
 pub fn copy(layers: &[PathBuf], target: &Path) -> Result<()> {
+    match copy_layers(layers, target) {
+        // An image made of a container has its users' files.
+        Err(error) if removal::is_denied(&error) => {
+            removal::as_root_of_ours("copier", || copy_layers(layers, target))
+        }
+        copied => copied,
+    }
+}
+
+fn copy_layers(layers: &[PathBuf], target: &Path) -> Result<()> {
     let to = Below::open(target)?;
     for layer in layers {
         let walk = Walk { from: Below::open(layer)?, to: &to, linked: HashMap::new() };
