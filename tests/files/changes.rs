@@ -52,12 +52,12 @@ fn a_commit_is_an_image_of_what_the_container_has_become() {
     // And on top of that one.
     place.start("again", &[], "");
     place.end("again");
-    place.say(&["run", "--name", "second", "first", "sh", "-c", "rm /new; mkdir /etc/group; rm -r /var; mkdir /var"]);
+    place.say(&["run", "--name", "second", "first", "sh", "-c", "rm /new; mkdir /etc/dir; rm -r /var; mkdir /var"]);
     if !lab::on_overlay() {
         place.say(&["commit", "second", "second"]);
-        let said = place.say(&["run", "second", "sh", "-c", "ls -d /new /etc/group 2>/dev/null; ls /var; cat /hard"]);
-        assert_eq!(said, "/etc/group\nnew");
-        assert_eq!(place.say(&["diff", "second"]), "C /etc\nA /etc/group\nD /new\nC /var\nD /var/fresh");
+        let said = place.say(&["run", "second", "sh", "-c", "ls -d /new /etc/dir 2>/dev/null; ls /var; cat /hard"]);
+        assert_eq!(said, "/etc/dir\nnew");
+        assert_eq!(place.say(&["diff", "second"]), "C /etc\nA /etc/dir\nD /new\nC /var\nD /var/fresh");
     }
     place.balance();
 }
