@@ -19,7 +19,9 @@ use std::{
 ///
 /// What is copied in belongs to the container's root, what is copied out to the caller. DIR/. means what is in DIR.
 #[derive(clap::Args)]
-#[command(override_usage = "rubber cp [OPTIONS] CONTAINER:PATH DEST|-\n       rubber cp [OPTIONS] SRC|- CONTAINER:PATH")]
+#[command(
+    override_usage = "rubber cp [OPTIONS] CONTAINER:PATH DEST|-\n       rubber cp [OPTIONS] SRC|- CONTAINER:PATH"
+)]
 pub struct Cp {
     /// A path of the host's, CONTAINER:PATH, or - for a tar archive on stdin
     source: OsString,
@@ -43,7 +45,9 @@ impl Cp {
     pub fn main(self, store: &Store) -> Result<()> {
         let how = How { keeps_owners: self.archive, follows: self.follow_link };
         match (place(&self.source)?, place(&self.dest)?) {
-            (Place::Inside(name, path), Place::Host(dest)) => copy::out(&find::find(store, &name)?, &path, &dest, how),
+            (Place::Inside(name, path), Place::Host(dest)) => {
+                copy::out(&find::find(store, &name)?, &path, &dest, how)
+            }
             (Place::Host(source), Place::Inside(name, path)) => {
                 copy::into(&find::find(store, &name)?, &source, &path, how)
             }
@@ -60,7 +64,9 @@ impl Cp {
                 copy::into_stream(&find::find(store, &name)?, stdin(), &path)
             }
             (Place::Inside(one, _), Place::Inside(other, _)) => {
-                bail!("from container to container goes through a pipe: rubber cp {one}:... - | rubber cp - {other}:...")
+                bail!(
+                    "from container to container goes through a pipe: rubber cp {one}:... - | rubber cp - {other}:..."
+                )
             }
             _ => bail!("one of the two must be in a container: CONTAINER:PATH"),
         }

@@ -28,11 +28,15 @@ impl Diff {
         let container = find::find(store, &self.container)?;
         let _visit = Visit::prepare(&container, Purpose::Read)?;
         let inside = || {
-            let changes = changes::of(&container).with_context(|| format!("cannot compare {}", container.name))?;
+            let changes =
+                changes::of(&container).with_context(|| format!("cannot compare {}", container.name))?;
             print(&match self.format {
                 Format::Table => changes.iter().map(line).collect(),
                 Format::Json => {
-                    let all: Vec<_> = changes.iter().map(|change| json!({"kind": change.kind, "path": change.path.to_string_lossy()})).collect();
+                    let all: Vec<_> = changes
+                        .iter()
+                        .map(|change| json!({"kind": change.kind, "path": change.path.to_string_lossy()}))
+                        .collect();
                     serde_json::to_string_pretty(&all)? + "\n"
                 }
             })?;

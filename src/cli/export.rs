@@ -38,7 +38,8 @@ impl Export {
             return both(|| export(visit, stdout()), || Ok(()));
         };
         // Whole or not there.
-        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory =
+            file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let named = || format!("cannot write {file:?}");
         let new = tempfile::NamedTempFile::new_in(directory).with_context(named)?;
         both(|| export(visit, new.as_file()), || Ok(()))?;

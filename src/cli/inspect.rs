@@ -30,8 +30,12 @@ fn inspect(store: &Store, word: &str) -> Result<Value> {
     about["name"] = container.name.clone().into();
     about["state"] = match &container.state {
         State::Created => json!({"word": "created"}),
-        State::Running(pid) | State::Paused(pid) => json!({"word": container.state.word(), "pid": pid.as_raw()}),
-        State::Ended(ended) => json!({"word": "exited", "code": ended.code, "at": ended.at, "lost": ended.lost}),
+        State::Running(pid) | State::Paused(pid) => {
+            json!({"word": container.state.word(), "pid": pid.as_raw()})
+        }
+        State::Ended(ended) => {
+            json!({"word": "exited", "code": ended.code, "at": ended.at, "lost": ended.lost})
+        }
     };
     about["kernel"] = match container.state {
         State::Running(pid) | State::Paused(pid) => serde_json::to_value(facts::of(&pid.to_string())?)?,

@@ -4,6 +4,7 @@ mod attach;
 mod clean;
 mod commit;
 mod cp;
+mod demo;
 mod diff;
 mod doctor;
 mod end;
@@ -100,10 +101,15 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Build each layer yourself, and have the kernel confirm it
     Learn(learn::Learn),
+    /// Show what each layer changes: the same command without it and with it
+    Demo(demo::Demo),
     /// Remove what killed containers and imports have left behind
     Clean(clean::Clean),
     #[command(hide = true)]
     Portrait(portrait::Args),
+    /// A process of the demos' stand-in host
+    #[command(hide = true)]
+    Serve,
 }
 
 /// How a list is printed: for people, or for programs.
@@ -150,8 +156,10 @@ pub fn main() -> Result<u8> {
         Command::Facts(args) => facts::main(&args),
         Command::Doctor(doctor) => doctor.main(root.as_deref()),
         Command::Learn(learn) => learn.main(),
+        Command::Demo(demo) => demo.main(store()?),
         Command::Clean(clean) => clean.main(&store()?).map(|()| 0),
         Command::Portrait(args) => portrait::main(&args),
+        Command::Serve => crate::show::demo::service::main(),
     }
 }
 

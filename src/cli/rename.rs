@@ -17,6 +17,7 @@ pub struct Rename {
 impl Rename {
     pub fn main(self, store: &Store) -> Result<()> {
         let container = find::find(store, &self.container)?;
-        record::rename(store, &container.id, &self.name).with_context(|| format!("cannot rename {}", container.name))
+        record::rename(store, &container.id, &self.name)
+            .with_context(|| format!("cannot rename {}", container.name))
     }
 }

@@ -35,12 +35,15 @@ impl Rmi {
 
 /// What a container wrote is of little use without what it wrote it over.
 fn refuse_if_kept(store: &Store, name: &Name) -> Result<()> {
-    let uses = |container: &Container| container.record.config.keep && container.record.image == name.as_str();
+    let uses =
+        |container: &Container| container.record.config.keep && container.record.image == name.as_str();
     let users: Vec<_> = find::all(store)?.into_iter().filter(uses).map(|container| container.name).collect();
     match &users[..] {
         [] => Ok(()),
         [one] => bail!("image {name} is used by container {one}: rubber rm {one} first"),
-        more => bail!("image {name} is used by {} containers: rubber rm {} first", more.len(), more.join(" ")),
+        more => {
+            bail!("image {name} is used by {} containers: rubber rm {} first", more.len(), more.join(" "))
+        }
     }
 }
 

@@ -163,7 +163,9 @@ impl Run {
         let config = self.config(id, layers, store.as_ref(), image.as_ref(), words)?;
         *config.streams.waiter.borrow_mut() = waiter;
         if (self.detach || self.name.is_some()) && store.is_none() {
-            bail!("there is nothing to keep at this stage: -d and --name want a layer with an image or a cgroup");
+            bail!(
+                "there is nothing to keep at this stage: -d and --name want a layer with an image or a cgroup"
+            );
         }
         if self.describes_itself() && !self.tty && !self.dry_run {
             hand_over_facts(&config)?;

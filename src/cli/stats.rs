@@ -83,7 +83,11 @@ struct Look {
 impl Look {
     fn at(container: Container) -> Result<Look> {
         if container.state.pid().is_none() {
-            bail!("container {} is not running ({}): it uses nothing", container.name, container.state.word());
+            bail!(
+                "container {} is not running ({}): it uses nothing",
+                container.name,
+                container.state.word()
+            );
         }
         Ok(Look { usage: usage::of(&container)?, container, when: Instant::now() })
     }

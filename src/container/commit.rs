@@ -8,8 +8,7 @@ use super::{
 };
 use crate::{
     image::{
-        Store,
-        import, list,
+        Store, import, list,
         name::Name,
         pack::{Bounds, Packer},
         store::Locked,
@@ -56,7 +55,9 @@ pub fn commit(store: &Store, container: &Container, name: &Name) -> Result<Commi
     let scratch = locked.scratch()?;
     let files = import::new_root(&scratch)?;
     let stillness = Stillness::of(container).unwrap_or_else(|error| {
-        narrate::warn(format_args!("it runs on meanwhile, what it writes just now may be cut in two: {error:#}"));
+        narrate::warn(format_args!(
+            "it runs on meanwhile, what it writes just now may be cut in two: {error:#}"
+        ));
         None
     });
     let made = make_layer(container, from, &files).map_err(|error| store.explain(error))?;
@@ -118,7 +119,9 @@ fn make_layer(container: &Container, from: From, files: &Path) -> Result<Made> {
             match packing.join() {
                 Ok(Ok(shorter)) => {
                     for path in shorter {
-                        narrate::warn(format_args!("{path:?} became shorter while it was read: its end is zeros"));
+                        narrate::warn(format_args!(
+                            "{path:?} became shorter while it was read: its end is zeros"
+                        ));
                     }
                     unpacked
                 }
@@ -148,8 +151,10 @@ fn configuration(
     let mut image = known.unwrap_or_default();
     let is_layered = !layers.is_empty();
     layers.push(digest);
-    let words: Vec<_> = record.config.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let entry = HistoryBuilder::default().created(super::record::now()).created_by(words.join(" ")).build()?;
+    let words: Vec<_> =
+        record.config.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let entry =
+        HistoryBuilder::default().created(super::record::now()).created_by(words.join(" ")).build()?;
     let history = image.history().clone().filter(|_| is_layered).unwrap_or_default();
     image.set_history(Some(history.into_iter().chain([entry]).collect()));
     image.set_created(Some(super::record::now()));

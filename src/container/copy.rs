@@ -62,7 +62,8 @@ pub fn out(container: &Container, source: &Path, dest: &Path, how: How) -> Resul
         Ok(0)
     };
     both(packs, || {
-        let left_out = unpack_into(&mut reader, target, manner).with_context(|| format!("cannot copy to {dest:?}"))?;
+        let left_out =
+            unpack_into(&mut reader, target, manner).with_context(|| format!("cannot copy to {dest:?}"))?;
         std::io::copy(&mut reader, &mut std::io::sink())?;
         tell(&left_out);
         Ok(())
@@ -72,7 +73,10 @@ pub fn out(container: &Container, source: &Path, dest: &Path, how: How) -> Resul
 /// From a container to `out`, as a tar stream.
 pub fn out_stream(container: &Container, source: &Path, how: How, out: impl Write) -> Result<()> {
     let visit = Visit::prepare(container, Purpose::Read)?;
-    both(|| depart(&visit.enter()?, source, how, BufWriter::with_capacity(BUFFER, out)).map(|()| 0), || Ok(()))
+    both(
+        || depart(&visit.enter()?, source, how, BufWriter::with_capacity(BUFFER, out)).map(|()| 0),
+        || Ok(()),
+    )
 }
 
 /// From the host into a container.
@@ -101,7 +105,8 @@ pub fn into_stream(container: &Container, archive: impl Read, dest: &Path) -> Re
     let unpacks = || {
         let root = visit.enter()?;
         let target = root.directory(&rooted(dest));
-        let target = target.with_context(|| format!("no directory {dest:?} in container {}", container.name))?;
+        let target =
+            target.with_context(|| format!("no directory {dest:?} in container {}", container.name))?;
         let tar = stream::decompress(archive)?;
         tell(&unpack_into(tar, Below::at(target), Manner::of(unpack::Purpose::Copy))?);
         Ok(0)
@@ -183,7 +188,9 @@ fn find(root: &Below, source: &Path, how: How) -> Result<(OwnedFd, Option<OsStri
 
 fn refuse_kernels(at: &OwnedFd, source: &Path) -> Result<()> {
     if pack::is_kernels(at) {
-        bail!("{source:?} is no file on a disk: the kernel makes it up as it is read (rubber exec NAME cat ...)");
+        bail!(
+            "{source:?} is no file on a disk: the kernel makes it up as it is read (rubber exec NAME cat ...)"
+        );
     }
     Ok(())
 }

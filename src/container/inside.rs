@@ -129,7 +129,9 @@ pub fn image(config: &Config) -> Result<Below> {
 pub fn upper(container: &Container) -> Result<Below> {
     let (config, name) = (&container.record.config, &container.name);
     if !config.layers.contains(Layer::Overlay) {
-        bail!("container {name} has a copy of its image, and no layer of its own: that takes the overlay layer");
+        bail!(
+            "container {name} has a copy of its image, and no layer of its own: that takes the overlay layer"
+        );
     }
     if config.upper_in_memory {
         bail!(
@@ -157,7 +159,8 @@ pub fn opaque(config: &Config) -> &'static str {
 fn hold(container: &Container, purpose: Purpose) -> Result<Flock<File>> {
     let record = container.file("json");
     let how = if purpose == Purpose::Read { FlockArg::LockShared } else { FlockArg::LockExclusive };
-    let file = File::open(&record).with_context(|| format!("container {} has just been removed", container.name))?;
+    let file =
+        File::open(&record).with_context(|| format!("container {} has just been removed", container.name))?;
     let lock = Flock::lock(file, how).map_err(|(_, errno)| errno).context("flock()")?;
     match record.exists() {
         true => Ok(lock),

@@ -56,7 +56,8 @@ fn begin_freezing(container: &Container) -> Result<()> {
     match (place.version, &place.freezer, place.groups.first()) {
         (Version::V2, _, Some(group)) => write(&group.dir.join("cgroup.freeze"), "1"),
         (Version::V1, Some(freezer), Some(group)) => {
-            let made = gather(freezer, &group.dir).and_then(|()| write(&freezer.join("freezer.state"), "FROZEN"));
+            let made =
+                gather(freezer, &group.dir).and_then(|()| write(&freezer.join("freezer.state"), "FROZEN"));
             if container.pidfd().is_err() {
                 // It has ended meanwhile, and nobody would remove the group.
                 let _ = fs::remove_dir(freezer);
@@ -99,7 +100,8 @@ fn is_frozen(place: &Place) -> bool {
         (Version::V1, Some(freezer), Some(group)) => {
             let all = pids(&group.dir).unwrap_or_default();
             let frozen = pids(freezer).unwrap_or_default();
-            read(freezer.join("freezer.state")).trim() == "FROZEN" && all.iter().all(|pid| frozen.contains(pid))
+            read(freezer.join("freezer.state")).trim() == "FROZEN"
+                && all.iter().all(|pid| frozen.contains(pid))
         }
         (Version::V2, _, Some(group)) => read(group.dir.join("cgroup.events")).contains("frozen 1"),
         _ => false,

@@ -85,7 +85,8 @@ fn in_groups(container: &Container) -> BTreeSet<i32> {
 /// None for one that has just ended.
 fn look(pid: i32) -> Option<Process> {
     let status = read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
     let stat = read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // Its name is in brackets and may have anything in it; the fields behind are counted from 3.
     let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -111,7 +112,9 @@ fn look(pid: i32) -> Option<Process> {
 fn seen_inside(map: &str, uid: u32) -> u32 {
     let lines = map.lines().map(|line| line.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
     let found = lines.map(Iterator::collect::<Vec<_>>).find_map(|line| match line[..] {
-        [inside, outside, count] if (outside..).contains(&uid) && uid - outside < count => Some(inside + (uid - outside)),
+        [inside, outside, count] if (outside..).contains(&uid) && uid - outside < count => {
+            Some(inside + (uid - outside))
+        }
         _ => None,
     });
     found.unwrap_or(65534)

@@ -270,9 +270,8 @@ pub fn parse(file: &Path, text: &str) -> Result<Option<Record>> {
 
 fn remove_groups(record: &Record) -> Result<()> {
     let place = &record.config.cgroup;
-    // The freezer first: what is frozen does not end.
-    let dirs = place.freezer.iter().chain(place.groups.iter().rev().map(|group| &group.dir));
-    dirs.into_iter().try_for_each(|dir| cgroup::remove_group(dir))
+    cgroup::remove_freezer(place)?;
+    place.groups.iter().rev().try_for_each(|group| cgroup::remove_group(&group.dir))
 }
 
 /// Whoever holds this sees no record half made.

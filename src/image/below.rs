@@ -70,9 +70,13 @@ impl Below {
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let path = parent.join(name);
-        let file = openat2(&self.root, &path, how).with_context(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?;
+        let file =
+            openat2(&self.root, &path, how).with_context(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?;
         let mut bytes = Vec::new();
-        regular(&file)?.with_context(|| format!("{path:?} is no file"))?.take(most).read_to_end(&mut bytes)?;
+        regular(&file)?
+            .with_context(|| format!("{path:?} is no file"))?
+            .take(most)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 

@@ -171,7 +171,8 @@ impl<W: Write> Packer<W> {
     }
 
     fn directory(&mut self, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd> {
-        let directory = File::from(openat(parent, name, DIRECTORY, Mode::empty()).context("openat(O_DIRECTORY)")?);
+        let directory =
+            File::from(openat(parent, name, DIRECTORY, Mode::empty()).context("openat(O_DIRECTORY)")?);
         let found = fstat(&directory)?;
         let mut header = header(&found);
         header.set_entry_type(EntryType::Directory);
@@ -250,7 +251,9 @@ impl<W: Write> Packer<W> {
 
 fn refuse_reference(file: &File, opaque: &str) -> Result<()> {
     if whiteout::refers_below(file, opaque) {
-        bail!("the overlay has redirect_dir or metacopy on: part of this is in another layer (see modinfo overlay)");
+        bail!(
+            "the overlay has redirect_dir or metacopy on: part of this is in another layer (see modinfo overlay)"
+        );
     }
     Ok(())
 }

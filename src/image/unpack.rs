@@ -188,7 +188,10 @@ impl Tree {
                     return Ok(());
                 }
                 if !is_there {
-                    ensure!(present.is_none() || !self.manner.copies(), "what is there is no directory, and stays");
+                    ensure!(
+                        present.is_none() || !self.manner.copies(),
+                        "what is there is no directory, and stays"
+                    );
                     self.make_way(&parent, &name, present)?;
                     mkdirat(self.parent(&parent)?, name.as_os_str(), Mode::S_IRWXU).context("mkdirat()")?;
                 }

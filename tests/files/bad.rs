@@ -53,7 +53,8 @@ fn what_takes_a_running_container_says_that_it_has_ended() {
         assert!(place.fails(&words).contains("not running (exited)"), "{words:?}");
     }
     if lab::on_overlay() {
-        for words in [&["cp", "it:/etc", "."][..], &["diff", "it"], &["commit", "it", "x"], &["export", "it"]] {
+        for words in [&["cp", "it:/etc", "."][..], &["diff", "it"], &["commit", "it", "x"], &["export", "it"]]
+        {
             assert!(place.fails(words).contains("in memory"), "{words:?}");
         }
     }
@@ -69,7 +70,9 @@ fn a_container_without_a_root_of_its_own_has_no_files() {
         lab::skip_this("there is no such container here");
         return place.balance();
     }
-    for words in [&["cp", "bare:/etc", "."][..], &["diff", "bare"], &["commit", "bare", "x"], &["export", "bare"]] {
+    for words in
+        [&["cp", "bare:/etc", "."][..], &["diff", "bare"], &["commit", "bare", "x"], &["export", "bare"]]
+    {
         assert!(place.fails(words).contains("no files of its own"), "{words:?}");
     }
     place.balance();

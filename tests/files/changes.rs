@@ -19,7 +19,8 @@ fn diff_tells_what_was_added_changed_and_deleted() {
     assert_eq!(place.say(&["diff", "it"]), expected);
     place.end("it");
     assert_eq!(place.say(&["diff", "it"]), expected);
-    let json: serde_json::Value = serde_json::from_str(&place.say(&["diff", "--format", "json", "it"])).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&place.say(&["diff", "--format", "json", "it"])).unwrap();
     assert_eq!(json[3], serde_json::json!({"kind": "deleted", "path": "/etc/group"}));
     place.start("same", &[], "");
     assert_eq!(place.say(&["diff", "same"]), "");
@@ -42,7 +43,9 @@ fn a_commit_is_an_image_of_what_the_container_has_become() {
     place.say(&["commit", "it", "first"]);
     assert_eq!(place.state("it"), "running");
     let seen = look(&place, &[], "first");
-    for part in ["new\nf\n", "fresh\n", "\nx\n750\nnew\n2\n", "/etc/group: No such file", "/gone: No such file"] {
+    for part in
+        ["new\nf\n", "fresh\n", "\nx\n750\nnew\n2\n", "/etc/group: No such file", "/gone: No such file"]
+    {
         assert!(seen.contains(part), "{part:?} in {seen}");
     }
     assert!(!seen.contains("log"), "{seen}");
@@ -52,10 +55,19 @@ fn a_commit_is_an_image_of_what_the_container_has_become() {
     // And on top of that one.
     place.start("again", &[], "");
     place.end("again");
-    place.say(&["run", "--name", "second", "first", "sh", "-c", "rm /new; mkdir /etc/dir; rm -r /var; mkdir /var"]);
+    place.say(&[
+        "run",
+        "--name",
+        "second",
+        "first",
+        "sh",
+        "-c",
+        "rm /new; mkdir /etc/dir; rm -r /var; mkdir /var",
+    ]);
     if !lab::on_overlay() {
         place.say(&["commit", "second", "second"]);
-        let said = place.say(&["run", "second", "sh", "-c", "ls -d /new /etc/dir 2>/dev/null; ls /var; cat /hard"]);
+        let said =
+            place.say(&["run", "second", "sh", "-c", "ls -d /new /etc/dir 2>/dev/null; ls /var; cat /hard"]);
         assert_eq!(said, "/etc/dir\nnew");
         assert_eq!(place.say(&["diff", "second"]), "C /etc\nA /etc/dir\nD /new\nC /var\nD /var/fresh");
     }
@@ -89,7 +101,11 @@ fn owners_and_modes_survive_a_commit() {
         lab::skip_this("there is nobody inside but root");
         return place.balance();
     }
-    place.start("it", &[], "mkdir /mine; echo s >/mine/s; chown -R 5:6 /mine; chmod 700 /mine; chmod 4711 /mine/s");
+    place.start(
+        "it",
+        &[],
+        "mkdir /mine; echo s >/mine/s; chown -R 5:6 /mine; chmod 700 /mine; chmod 4711 /mine/s",
+    );
     place.say(&["commit", "it", "owned"]);
     let look = |flags: &[&str]| {
         place.say(&[&["run"], flags, &["owned", "stat", "-c", "%a %u:%g", "/mine", "/mine/s"]].concat())
@@ -117,7 +133,12 @@ fn an_export_is_the_whole_root_and_imports_again() {
         let seen = look(&place, &[], when);
         assert!(seen.contains("new\nf\n") && seen.contains("/etc/group: No such file"), "{when}: {seen}");
         let archive = place.output(&["export", "it"]).stdout;
-        let mut import = place.rubber(["import", "-", "piped"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut import = place
+            .rubber(["import", "-", "piped"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         import.stdin.take().unwrap().write_all(&archive).unwrap();
         assert!(import.wait().unwrap().success());
         assert_eq!(look(&place, &[], "piped"), seen);
@@ -143,7 +164,11 @@ fn a_commit_of_a_paused_container_leaves_it_paused_and_a_killed_one_leaves_it_ru
         commit.wait().unwrap();
         let begin = Instant::now();
         while place.state("it") != "running" {
-            assert!(begin.elapsed().as_secs() < 5, "killed after {delay} ms, and it is {}", place.state("it"));
+            assert!(
+                begin.elapsed().as_secs() < 5,
+                "killed after {delay} ms, and it is {}",
+                place.state("it")
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -42,7 +42,11 @@ fn a_file_comes_out_under_the_name_or_into_the_directory() {
 #[test]
 fn a_directory_comes_out_whole_or_its_content_alone() {
     let place = Place::new();
-    place.start("it", &[], "mkdir -p /d/sub; echo x >/d/x; ln /d/x /d/sub/y; ln -s x /d/l; chmod 710 /d/sub; mkfifo /d/f");
+    place.start(
+        "it",
+        &[],
+        "mkdir -p /d/sub; echo x >/d/x; ln /d/x /d/sub/y; ln -s x /d/l; chmod 710 /d/sub; mkfifo /d/f",
+    );
     both(&place, "it", |when| {
         fs::create_dir(place.host.join(when)).unwrap();
         place.say(&["cp", "it:/d", when]);
@@ -74,7 +78,8 @@ fn files_go_in_and_belong_to_root() {
         place.say(&["cp", "tree", "it:/d"]);
         place.say(&["cp", "tree/.", &format!("it:/{when}")]);
         if when == "running" {
-            let script = "stat -c '%a %u:%g' /d/one; cat /d/another /d/target /d/tree/l /running/sub/two; ls -l /file";
+            let script =
+                "stat -c '%a %u:%g' /d/one; cat /d/another /d/target /d/tree/l /running/sub/two; ls -l /file";
             let said = place.say(&["exec", "it", "sh", "-c", script]);
             assert!(said.starts_with("754 0:0\noneonetwotwo") && said.contains("-> d/target"), "{said}");
         }
@@ -118,7 +123,10 @@ fn tar_streams_go_both_ways_and_keep_owners() {
     copy.stdin.take().unwrap().write_all(&archive.stdout).unwrap();
     assert!(copy.wait().unwrap().success());
     let expected = if users { "4755 7:8\nx" } else { "4755 0:0\nx" };
-    assert_eq!(place.say(&["exec", "other", "sh", "-c", "stat -c '%a %u:%g' /into/d/x; cat /into/d/x"]), expected);
+    assert_eq!(
+        place.say(&["exec", "other", "sh", "-c", "stat -c '%a %u:%g' /into/d/x; cat /into/d/x"]),
+        expected
+    );
     place.balance();
 }
 

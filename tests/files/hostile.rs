@@ -19,7 +19,9 @@ fn links_lead_to_the_containers_own_files() {
     let (place, twin) = place_with_twin();
     let up = "../".repeat(30);
     let script = twin_inside(&twin)
-        + &format!("ln -s {twin} /t/a; ln -s {up}{twin} /t/b; ln -s {twin}/secret /t/f; ln -s {twin}/new /t/n");
+        + &format!(
+            "ln -s {twin} /t/a; ln -s {up}{twin} /t/b; ln -s {twin}/secret /t/f; ln -s {twin}/new /t/n"
+        );
     place.start("it", &[], &script);
     place.write("in", "in");
     for link in ["a/secret", "b/secret", "a/../twin/secret"] {
@@ -96,7 +98,11 @@ fn a_copy_goes_through_no_link_in_its_destination() {
 #[test]
 fn files_of_the_kernels_and_fifos_are_not_waited_for() {
     let place = Place::new();
-    place.start("it", &[], "mkdir /d; mkfifo /d/fifo; ln -s /d/fifo /etc/alias; rm /etc/passwd; mkfifo /etc/passwd");
+    place.start(
+        "it",
+        &[],
+        "mkdir /d; mkfifo /d/fifo; ln -s /d/fifo /etc/alias; rm /etc/passwd; mkfifo /etc/passwd",
+    );
     assert!(place.fails(&["cp", "it:/proc/cpuinfo", "."]).contains("the kernel makes it up"));
     assert!(place.fails(&["cp", "it:/sys", "."]).contains("the kernel makes it up"));
     place.say(&["cp", "it:/d", "."]);

@@ -49,7 +49,9 @@ fn a_paused_container_stands_still_and_goes_on() {
 #[test]
 fn a_paused_container_can_be_ended_in_every_way() {
     let place = Place::new();
-    for words in [&["stop", "-t", "5", "it"][..], &["kill", "it"], &["rm", "-f", "it"], &["kill", "-s", "TERM", "it"]] {
+    for words in
+        [&["stop", "-t", "5", "it"][..], &["kill", "it"], &["rm", "-f", "it"], &["kill", "-s", "TERM", "it"]]
+    {
         place.start("it", &["--init"], COUNTS);
         if !can_pause(&place, "it") {
             return;
@@ -57,7 +59,11 @@ fn a_paused_container_can_be_ended_in_every_way() {
         let begin = Instant::now();
         place.say(words);
         while !["exited", "none"].contains(&place.state("it").as_str()) {
-            assert!(begin.elapsed().as_secs() < 5, "{words:?} does not end what is paused: {}", place.state("it"));
+            assert!(
+                begin.elapsed().as_secs() < 5,
+                "{words:?} does not end what is paused: {}",
+                place.state("it")
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         place.output(&["rm", "-f", "it"]);
@@ -105,14 +111,29 @@ fn a_paused_container_whose_rubber_is_killed_is_swept() {
 #[test]
 fn top_lists_processes_by_both_numbers_and_marks_zombies() {
     let place = Place::new();
-    place.start("it", &[], "sleep 0.01 & sleep 987 & sh -c 'sleep 0.2'");
-    let all: serde_json::Value = serde_json::from_str(&place.say(&["top", "--format", "json", "it"])).unwrap();
-    let all = all.as_array().unwrap();
-    assert_eq!((&all[0]["inside"], &all[0]["command"], &all[0]["user"]), (&1.into(), &"sleep 1000".into(), &"root".into()));
+    // The shell becomes a sleep, which waits for nobody.
+    place.start("it", &[], "sleep 0.3 & sleep 987 &");
+    let begin = Instant::now();
+    let all = loop {
+        let all: serde_json::Value =
+            serde_json::from_str(&place.say(&["top", "--format", "json", "it"])).unwrap();
+        let all = all.as_array().unwrap().clone();
+        if all.iter().any(|process| process["state"] == "zombie") {
+            break all;
+        }
+        assert!(begin.elapsed().as_secs() < 10, "no zombie: {all:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(
+        (&all[0]["inside"], &all[0]["command"], &all[0]["user"]),
+        (&1.into(), &"sleep 1000".into(), &"root".into())
+    );
     let pid = all[0]["pid"].as_i64().unwrap();
     assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim(), "sleep");
-    assert!(all.iter().any(|process| process["command"] == "sleep 987" && process["state"] == "sleeping"), "{all:?}");
-    assert!(all.iter().any(|process| process["state"] == "zombie"), "{all:?}");
+    assert!(
+        all.iter().any(|process| process["command"] == "sleep 987" && process["state"] == "sleeping"),
+        "{all:?}"
+    );
     assert_eq!(all.len(), 3, "{all:?}");
     let output = place.output(&["top", "it"]);
     assert!(text(&output.stdout).contains("zombie"), "{output:?}");
@@ -145,7 +166,8 @@ fn a_limit_shows_in_stats() {
         return place.balance();
     }
     place.start("it", &["-m", "64m", "--pids-limit", "50"], "");
-    let all: serde_json::Value = serde_json::from_str(&place.say(&["stats", "--format", "json", "it"])).unwrap();
+    let all: serde_json::Value =
+        serde_json::from_str(&place.say(&["stats", "--format", "json", "it"])).unwrap();
     assert_eq!((all[0]["memory_limit"].as_u64(), all[0]["pids_limit"].as_u64()), (Some(64 << 20), Some(50)));
     place.balance();
 }

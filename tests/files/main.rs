@@ -74,7 +74,11 @@ impl Place {
         let id = self.say(&words);
         let begin = Instant::now();
         while !self.say(&["logs", name]).contains("ready") {
-            assert!(begin.elapsed().as_secs() < 20, "{name} is not ready: {:?}", self.output(&["logs", name]));
+            assert!(
+                begin.elapsed().as_secs() < 20,
+                "{name} is not ready: {:?}",
+                self.output(&["logs", name])
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         id
@@ -85,7 +89,8 @@ impl Place {
     }
 
     pub fn state(&self, name: &str) -> String {
-        let all: serde_json::Value = serde_json::from_str(&self.say(&["ps", "-a", "--format", "json"])).unwrap();
+        let all: serde_json::Value =
+            serde_json::from_str(&self.say(&["ps", "-a", "--format", "json"])).unwrap();
         let all = all.as_array().unwrap();
         let found = all.iter().find(|container| container["name"] == name);
         found.map_or("none".into(), |container| container["state"].as_str().unwrap().to_owned())
@@ -131,7 +136,8 @@ impl Place {
     /// A guardian, a copier or a container's own: all have the store's name on their command line.
     fn nobody_is_left(&self) {
         let mark = self.store.to_str().unwrap();
-        let is_ours = |dir: &Path| fs::read(dir.join("cmdline")).is_ok_and(|words| text(&words).contains(mark));
+        let is_ours =
+            |dir: &Path| fs::read(dir.join("cmdline")).is_ok_and(|words| text(&words).contains(mark));
         let begin = Instant::now();
         loop {
             let all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
