@@ -35,20 +35,20 @@ impl Export {
             if stdout().is_terminal() {
                 bail!("stdout is a terminal: name a file with -o, or send it to a pipe");
             }
-            return both(|| export(visit, stdout()), || Ok(()));
+            return both(|| export(&visit, stdout()), || Ok(()));
         };
         // Whole or not there.
         let directory =
             file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let named = || format!("cannot write {file:?}");
         let new = tempfile::NamedTempFile::new_in(directory).with_context(named)?;
-        both(|| export(visit, new.as_file()), || Ok(()))?;
+        both(|| export(&visit, new.as_file()), || Ok(()))?;
         new.persist(&file).map_err(|error| error.error).with_context(named)?;
         Ok(())
     }
 }
 
-fn export(visit: Visit, out: impl Write) -> Result<u8> {
+fn export(visit: &Visit, out: impl Write) -> Result<u8> {
     let mut packer = Packer::new(BufWriter::with_capacity(1 << 16, out), Bounds::Filesystem);
     packer.tree(&visit.enter()?, Path::new(""))?;
     for path in packer.finish()? {

@@ -44,13 +44,13 @@ enum From<'a> {
     /// What was written: a layer over those of the image.
     Upper,
     /// All of it, where there is no such layer, or nothing of ours to put it on.
-    Root(Visit<'a>),
+    Root(&'a Visit<'a>),
 }
 
 pub fn commit(store: &Store, container: &Container, name: &Name) -> Result<Committed> {
     let visit = Visit::prepare(container, Purpose::Read)?;
     let below = layers_below(store, container);
-    let from = if below.is_some() { From::Upper } else { From::Root(visit) };
+    let from = if below.is_some() { From::Upper } else { From::Root(&visit) };
     let locked = store.lock()?;
     let scratch = locked.scratch()?;
     let files = import::new_root(&scratch)?;

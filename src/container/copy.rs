@@ -54,6 +54,7 @@ pub fn out(container: &Container, source: &Path, dest: &Path, how: How) -> Resul
     let (target, manner) = arrive(&host, &absolute(dest)?, source, owner)?;
     let (mut reader, writer) = pipe()?;
     let other = reader.as_raw_fd();
+    let visit = &visit;
     let packs = move || {
         // Open until we end, which is after we have said why.
         let writer = ManuallyDrop::new(writer);
@@ -85,6 +86,7 @@ pub fn into(container: &Container, source: &Path, dest: &Path, how: How) -> Resu
     let host = Below::open(Path::new("/"))?;
     let (reader, writer) = pipe()?;
     let other = writer.as_raw_fd();
+    let visit = &visit;
     let unpacks = move || {
         let mut reader = ManuallyDrop::new(reader);
         close(other);

@@ -13,7 +13,6 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use nix::{
-    fcntl::{Flock, FlockArg},
     libc,
     mount::MsFlags,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -47,13 +46,14 @@ pub enum Purpose {
     Write,
 }
 
-/// What is needed of a container before its files can be looked at.
+/// What is needed of a container before its files can be looked at. Keep it until that is done.
 pub struct Visit<'a> {
     config: &'a Config,
     purpose: Purpose,
     running: Option<Below>,
     /// Nobody removes it meanwhile, and nobody else writes to one that has ended.
-    _held: Option<Flock<File>>,
+    /// (A `Flock` would let go of it as soon as the other process drops its copy.)
+    _held: Option<File>,
 }
 
 impl<'a> Visit<'a> {
@@ -76,10 +76,10 @@ impl<'a> Visit<'a> {
     }
 
     /// Makes this process the container's root, as far as files go, and returns its root directory.
-    pub fn enter(self) -> Result<Below> {
+    pub fn enter(&self) -> Result<Below> {
         become_its_root(self.config)?;
-        match self.running {
-            Some(root) => Ok(root),
+        match &self.running {
+            Some(root) => Ok(Below::at(root.root().try_clone_to_owned()?)),
             None if self.config.layers.contains(Layer::Overlay) => self.mount(),
             None => Below::open(&self.config.dir),
         }
@@ -156,16 +156,16 @@ pub fn opaque(config: &Config) -> &'static str {
     if config.layers.contains(Layer::Userns) { USER } else { TRUSTED }
 }
 
-fn hold(container: &Container, purpose: Purpose) -> Result<Flock<File>> {
+fn hold(container: &Container, purpose: Purpose) -> Result<File> {
     let record = container.file("json");
-    let how = if purpose == Purpose::Read { FlockArg::LockShared } else { FlockArg::LockExclusive };
-    let file =
-        File::open(&record).with_context(|| format!("container {} has just been removed", container.name))?;
-    let lock = Flock::lock(file, how).map_err(|(_, errno)| errno).context("flock()")?;
-    match record.exists() {
-        true => Ok(lock),
-        false => bail!("container {} has just been removed", container.name),
+    let gone = || format!("container {} has just been removed", container.name);
+    let file = File::open(&record).with_context(gone)?;
+    match purpose {
+        Purpose::Read => file.lock_shared(),
+        Purpose::Write => file.lock(),
     }
+    .context("flock()")?;
+    if record.exists() { Ok(file) } else { bail!(gone()) }
 }
 
 /// What is mounted from here on goes with this process.

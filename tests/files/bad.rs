@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn wrong_words_are_told_what_is_right() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], "");
     place.write("in", "in");
     let wrong: &[(&[&str], &str)] = &[
@@ -46,7 +46,7 @@ fn wrong_words_are_told_what_is_right() {
 
 #[test]
 fn what_takes_a_running_container_says_that_it_has_ended() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], "");
     place.end("it");
     for words in [["top", "it"], ["stats", "it"], ["pause", "it"]] {
@@ -63,7 +63,7 @@ fn what_takes_a_running_container_says_that_it_has_ended() {
 
 #[test]
 fn a_container_without_a_root_of_its_own_has_no_files() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     let flags = ["--without", "chroot,mount,pivot_root,overlay"];
     let words = [&["run", "-d", "--name", "bare"], &flags[..], &["/bin/sleep", "100"]].concat();
     if !place.output(&words).status.success() {
@@ -80,7 +80,7 @@ fn a_container_without_a_root_of_its_own_has_no_files() {
 
 #[test]
 fn a_copied_root_has_no_layer_to_compare() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &["--until", "chroot"], "echo x >/x");
     assert!(place.fails(&["diff", "it"]).contains("that takes the overlay layer"));
     place.say(&["commit", "it", "whole"]);

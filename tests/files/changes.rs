@@ -12,7 +12,7 @@ fn diff_tells_what_was_added_changed_and_deleted() {
     if !upper_is_on_disk() {
         return;
     }
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], CHANGES);
     let expected = "A /deep\nA /deep/er\nC /etc\nD /etc/group\nC /etc/passwd\nA /hard\nC /home\nA /new\nA /soft\nC /var\n\
                     A /var/fresh\nD /var/log";
@@ -38,7 +38,7 @@ fn look(place: &Place, flags: &[&str], image: &str) -> String {
 
 #[test]
 fn a_commit_is_an_image_of_what_the_container_has_become() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &["-e", "COLOUR=blue", "-w", "/etc", "--label", "who=me"], CHANGES);
     place.say(&["commit", "it", "first"]);
     assert_eq!(place.state("it"), "running");
@@ -79,7 +79,7 @@ fn a_commit_adds_a_layer_and_keeps_those_below() {
     if !upper_is_on_disk() {
         return;
     }
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], "echo new >/new");
     let said = place.say(&["commit", "it", "with-new:1"]);
     assert!(said.starts_with("with-new:1  ") && said.contains(" new)"), "{said}");
@@ -96,7 +96,7 @@ fn a_commit_adds_a_layer_and_keeps_those_below() {
 
 #[test]
 fn owners_and_modes_survive_a_commit() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     if !place.has_users() {
         lab::skip_this("there is nobody inside but root");
         return place.balance();
@@ -119,7 +119,7 @@ fn owners_and_modes_survive_a_commit() {
 
 #[test]
 fn an_export_is_the_whole_root_and_imports_again() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], CHANGES);
     for when in ["running", "ended"] {
         if when == "ended" {
@@ -148,7 +148,7 @@ fn an_export_is_the_whole_root_and_imports_again() {
 
 #[test]
 fn a_commit_of_a_paused_container_leaves_it_paused_and_a_killed_one_leaves_it_running() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], "dd if=/dev/zero of=/large bs=1M count=50 2>/dev/null");
     if !place.output(&["pause", "it"]).status.success() {
         lab::skip_this("pausing takes a cgroup, and none is to be had");

@@ -17,7 +17,7 @@ fn both(place: &Place, name: &str, mut check: impl FnMut(&str)) {
 
 #[test]
 fn a_file_comes_out_under_the_name_or_into_the_directory() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], "echo one >/one; chmod 4640 /one; ln -s one /link; mkdir /d; ln -s ../one /d/up");
     both(&place, "it", |when| {
         let dir = format!("dir-{when}");
@@ -41,7 +41,7 @@ fn a_file_comes_out_under_the_name_or_into_the_directory() {
 
 #[test]
 fn a_directory_comes_out_whole_or_its_content_alone() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start(
         "it",
         &[],
@@ -65,7 +65,7 @@ fn a_directory_comes_out_whole_or_its_content_alone() {
 
 #[test]
 fn files_go_in_and_belong_to_root() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], "mkdir /d; ln -s /d /link; echo old >/d/target; ln -s d/target /file");
     place.write("one", "one");
     place.write("tree/sub/two", "two");
@@ -94,7 +94,7 @@ fn files_go_in_and_belong_to_root() {
 
 #[test]
 fn what_is_there_is_replaced_but_no_directory_by_a_file_nor_the_other_way() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], "mkdir -p /d/one /d/keeps; chmod 700 /d/keeps; echo f >/d/tree; echo old >/d/old");
     place.write("one", "new");
     place.write("old", "new");
@@ -112,7 +112,7 @@ fn what_is_there_is_replaced_but_no_directory_by_a_file_nor_the_other_way() {
 
 #[test]
 fn tar_streams_go_both_ways_and_keep_owners() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     let users = place.has_users();
     let chown = if users { "chown 7:8 /d/x" } else { ":" };
     place.start("it", &[], &format!("mkdir /d; echo x >/d/x; chmod 4755 /d/x; {chown}; chmod 4755 /d/x"));
@@ -132,7 +132,7 @@ fn tar_streams_go_both_ways_and_keep_owners() {
 
 #[test]
 fn owners_are_kept_on_request() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     if !lab::is_root() {
         lab::skip_this("giving files away takes root");
         return place.balance();
@@ -148,7 +148,7 @@ fn owners_are_kept_on_request() {
 
 #[test]
 fn a_container_without_an_overlay_is_copied_from_and_to() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &["--until", "chroot"], "echo x >/x");
     place.write("in", "in");
     place.say(&["cp", "it:/x", "x"]);
@@ -165,7 +165,7 @@ fn an_ended_container_takes_copies_again_and_again_and_from_several_at_once() {
     if !upper_is_on_disk() {
         return;
     }
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], "");
     place.end("it");
     let all: Vec<_> = (0..8)

@@ -4,7 +4,7 @@ use super::*;
 
 /// Its root has a directory of the same name as one of the host's: what a name means is told by what is in it.
 fn place_with_twin() -> (Place, String) {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.write("twin/secret", "the host's");
     let twin = place.host.join("twin").to_str().unwrap().to_owned();
     (place, twin)
@@ -97,7 +97,7 @@ fn a_copy_goes_through_no_link_in_its_destination() {
 
 #[test]
 fn files_of_the_kernels_and_fifos_are_not_waited_for() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start(
         "it",
         &[],

@@ -22,7 +22,7 @@ const COUNTS: &str = "(i=0; while true; do i=$((i+1)); echo $i; sleep 0.01; done
 
 #[test]
 fn a_paused_container_stands_still_and_goes_on() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("counts", &[], COUNTS);
     if !can_pause(&place, "counts") {
         return;
@@ -48,7 +48,7 @@ fn a_paused_container_stands_still_and_goes_on() {
 
 #[test]
 fn a_paused_container_can_be_ended_in_every_way() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     for words in
         [&["stop", "-t", "5", "it"][..], &["kill", "it"], &["rm", "-f", "it"], &["kill", "-s", "TERM", "it"]]
     {
@@ -73,7 +73,7 @@ fn a_paused_container_can_be_ended_in_every_way() {
 
 #[test]
 fn other_signals_wait_until_a_paused_container_goes_on() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], "trap 'echo heard; exit 3' USR1; echo ready; while true; do sleep 0.01; done");
     if !can_pause(&place, "it") {
         return;
@@ -89,7 +89,7 @@ fn other_signals_wait_until_a_paused_container_goes_on() {
 
 #[test]
 fn a_paused_container_whose_rubber_is_killed_is_swept() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], COUNTS);
     if !can_pause(&place, "it") {
         return;
@@ -110,7 +110,7 @@ fn a_paused_container_whose_rubber_is_killed_is_swept() {
 
 #[test]
 fn top_lists_processes_by_both_numbers_and_marks_zombies() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     // The shell becomes a sleep, which waits for nobody.
     place.start("it", &[], "sleep 0.3 & sleep 987 &");
     let begin = Instant::now();
@@ -143,7 +143,7 @@ fn top_lists_processes_by_both_numbers_and_marks_zombies() {
 
 #[test]
 fn stats_show_who_works_and_who_sleeps() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("sleeps", &[], "");
     place.start("works", &[], "while true; do :; done & :");
     let all: serde_json::Value = serde_json::from_str(&place.say(&["stats", "--format", "json"])).unwrap();
@@ -160,7 +160,7 @@ fn stats_show_who_works_and_who_sleeps() {
 
 #[test]
 fn a_limit_shows_in_stats() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     if !place.output(&["run", "-m", "64m", "busybox", "true"]).status.success() {
         lab::skip_this("no memory controller to be had");
         return place.balance();
@@ -174,7 +174,7 @@ fn a_limit_shows_in_stats() {
 
 #[test]
 fn a_renamed_container_is_found_by_its_new_name_alone() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     let id = place.start("old", &[], "");
     place.say(&["rename", "old", "new"]);
     assert!(place.fails(&["logs", "old"]).contains("no container \"old\""));
@@ -193,7 +193,7 @@ fn a_renamed_container_is_found_by_its_new_name_alone() {
 
 #[test]
 fn an_image_that_a_kept_container_uses_stays() {
-    let place = Place::new();
+    let place = Place::of_this_test();
     place.start("it", &[], "");
     assert!(place.fails(&["rmi", "busybox"]).contains("used by container it"));
     place.end("it");

@@ -26,7 +26,7 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn new() -> Place {
+    pub fn of_this_test() -> Place {
         let name = std::thread::current().name().unwrap_or("?").replace("::", "-");
         let store = lab::scratch().join("files").join(name);
         let host = store.join("host");
