@@ -50,7 +50,11 @@ impl Export {
 
 fn export(visit: &Visit, out: impl Write) -> Result<u8> {
     let mut packer = Packer::new(BufWriter::with_capacity(1 << 16, out), Bounds::Filesystem);
-    packer.tree(&visit.enter()?, Path::new(""))?;
+    let packed = visit.enter().and_then(|root| packer.tree(&root, Path::new("")));
+    if let Err(error) = packed {
+        packer.abandon();
+        return Err(error);
+    }
     for path in packer.finish()? {
         narrate::warn(format_args!("{path:?} became shorter while it was read: its end is zeros"));
     }

@@ -148,22 +148,29 @@ fn depart(root: &Below, source: &Path, how: How, out: impl Write) -> Result<()> 
     let mut packer = Packer::new(out, Bounds::Files);
     let name = source.file_name().map(PathBuf::from).unwrap_or_default();
     let top = if means_content(source) { PathBuf::new() } else { name };
-    let (parent, leaf) = find(root, source, how)?;
-    match leaf {
-        None => {
-            refuse_kernels(&parent, source)?;
-            packer.tree(&Below::at(parent), &top)
-        }
-        Some(leaf) => {
-            refuse_kernels(&parent, source)?;
-            packer.add(&parent, &leaf, &top).map(drop)
-        }
+    let packed = pack(&mut packer, root, source, how, &top);
+    if packed.is_err() {
+        packer.abandon();
+        return packed;
     }
-    .with_context(|| format!("cannot copy {source:?}"))?;
     for path in packer.finish()? {
         crate::narrate::warn(format_args!("{path:?} became shorter while it was read: its end is zeros"));
     }
     Ok(())
+}
+
+fn pack(packer: &mut Packer<impl Write>, root: &Below, source: &Path, how: How, top: &Path) -> Result<()> {
+    let (parent, leaf) = find(root, source, how)?;
+    if pack::is_kernels(&parent) {
+        bail!(
+            "{source:?} is no file on a disk: the kernel makes it up as it is read (rubber exec NAME cat ...)"
+        );
+    }
+    match leaf {
+        None => packer.tree(&Below::at(parent), top),
+        Some(leaf) => packer.add(&parent, &leaf, top).map(drop),
+    }
+    .with_context(|| format!("cannot copy {source:?}"))
 }
 
 /// A directory, or the directory and the name of something else.
@@ -186,15 +193,6 @@ fn find(root: &Below, source: &Path, how: How) -> Result<(OwnedFd, Option<OsStri
         SFlag::S_IFDIR => Ok((Below::at(parent).directory(Path::new(&name)).map_err(missing)?, None)),
         _ => Ok((parent, Some(name))),
     }
-}
-
-fn refuse_kernels(at: &OwnedFd, source: &Path) -> Result<()> {
-    if pack::is_kernels(at) {
-        bail!(
-            "{source:?} is no file on a disk: the kernel makes it up as it is read (rubber exec NAME cat ...)"
-        );
-    }
-    Ok(())
 }
 
 /// Where a chain of links ends: a directory and a name in it that is no link (or not there).

@@ -242,6 +242,11 @@ impl<W: Write> Packer<W> {
         Ok(self.tar.append_pax_extensions(pairs)?)
     }
 
+    /// Leaves the archive without the end that a dropped one gets: whoever reads it shall not take it for whole.
+    pub fn abandon(self) {
+        std::mem::forget(self);
+    }
+
     /// Ends the archive, and returns the files that became shorter while they were read: zeros stand for the rest.
     pub fn finish(self) -> Result<Vec<PathBuf>> {
         self.tar.into_inner()?.flush()?;
