@@ -188,12 +188,27 @@ impl Rm {
                 }
                 settled(store, &container.id)?;
             }
-            match record::discard(store, &container.id)? {
-                Some(()) => super::line(&container.name),
-                // With --rm it has removed itself.
-                None if find::find(store, &container.id).is_err() => super::line(&container.name),
-                None => bail!("container {word} still runs: rubber stop {word}, or rm -f"),
-            }
+            discard(store, &container.id, word)?;
+            super::line(&container.name)
         })
     }
+}
+
+/// One that has ended may be held for a moment: by its rubber, which is just ending, or by who copies out of it.
+fn discard(store: &Store, id: &str, word: &str) -> Result<()> {
+    let begin = Instant::now();
+    while record::discard(store, id)?.is_none() {
+        match find::find(store, id) {
+            // With --rm it has removed itself.
+            Err(_) => return Ok(()),
+            Ok(container) if !matches!(container.state, State::Ended(_)) => {
+                bail!("container {word} still runs: rubber stop {word}, or rm -f")
+            }
+            Ok(_) if begin.elapsed() > Duration::from_secs(10) => {
+                bail!("container {word} has ended, but another rubber is still at work on its files")
+            }
+            Ok(_) => sleep(Duration::from_millis(2)),
+        }
+    }
+    Ok(())
 }

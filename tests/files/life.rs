@@ -150,7 +150,7 @@ fn stats_show_who_works_and_who_sleeps() {
     let of = |name: &str| all.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone();
     let percent = |name: &str| of(name)["cpu_percent"].as_f64().unwrap();
     // The machine may be busy with something else, too.
-    assert!(percent("works") > 5.0 && percent("works") > 4.0 * percent("sleeps"), "{all}");
+    assert!(percent("works") > 1.0 && percent("sleeps") < 1.0, "{all}");
     assert_eq!((of("sleeps")["pids"].as_u64(), of("works")["pids"].as_u64()), (Some(1), Some(2)), "{all}");
     assert!(of("works")["memory"].as_u64().unwrap() > 10_000, "{all}");
     let table = place.say(&["stats", "works"]);
