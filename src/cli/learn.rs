@@ -18,7 +18,10 @@ use std::{
 /// Without a command: shows the chapter you are at, and checks it each time you save.
 /// Exit codes: 0 pass, 1 not yet, 2 usage, 3 this machine cannot tell, 4 rubber's own fault.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Learn {
+    /// Go to this chapter first: 05 or uts
+    chapter: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -88,7 +91,12 @@ impl Learn {
         }
         let checkout = Checkout::find()?;
         match self.command {
-            None => learn::watch(&checkout),
+            None => {
+                if let Some(word) = &self.chapter {
+                    go_to(&checkout, &Chapter::find(&checkout, word)?)?;
+                }
+                learn::watch(&checkout)
+            }
             Some(Command::List) => list(&checkout),
             Some(Command::Check { all: true, json, .. }) => check_all(&checkout, json),
             Some(Command::Check { chapter, json, with: Some(binary), stage, .. }) => {
@@ -96,7 +104,15 @@ impl Learn {
                 let (outcome, facts) = learn::check_with(&checkout, &chapter, binary, stage)?;
                 show(&chapter, &outcome, &facts, 0, json)
             }
-            Some(Command::Check { chapter, json, .. }) => check(&checkout, &named(&checkout, chapter)?, json),
+            Some(Command::Check { chapter, json, .. }) => {
+                let asked = named(&checkout, chapter)?;
+                let code = check(&checkout, &asked, json)?;
+                // What the screen says next (`rubber learn hint`) is about this chapter.
+                if code == 1 {
+                    go_to(&checkout, &asked)?;
+                }
+                Ok(code)
+            }
             Some(Command::Hint { chapter }) => hint(&checkout, &named(&checkout, chapter)?),
             Some(Command::Solution { chapter, give_up }) => {
                 solution(&checkout, &named(&checkout, chapter)?, give_up)
@@ -172,7 +188,7 @@ fn show(chapter: &Chapter, outcome: &Outcome, facts: &Value, hints: usize, json:
     })?;
     if !json && matches!(outcome, Outcome::Pass(_)) {
         print(&chapter.untried(facts).unwrap_or_default())?;
-        print("  next         rubber learn: the next chapter; rubber learn solution: ours\n")?;
+        print(&chapter.whats_next())?;
     }
     Ok(outcome.code())
 }
@@ -222,9 +238,7 @@ fn solution(checkout: &Checkout, chapter: &Chapter, give_up: bool) -> Result<u8>
 }
 
 fn start(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
-    let mut progress = Progress::read(checkout);
-    progress.start(chapter);
-    progress.write()?;
+    go_to(checkout, chapter)?;
     learn::tell_editor(checkout)?;
     let asked = chapter.predict.iter().flat_map(|predict| wrap(&predict.ask, 65));
     let asked = asked.zip(["predict"].into_iter().chain(std::iter::repeat("")));
@@ -237,6 +251,12 @@ fn start(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
         asked.map(|(line, label)| format!("  {label:<13}{line}\n")).collect::<String>(),
     ))?;
     Ok(0)
+}
+
+fn go_to(checkout: &Checkout, chapter: &Chapter) -> Result<()> {
+    let mut progress = Progress::read(checkout);
+    progress.start(chapter);
+    progress.write()
 }
 
 /// The exercise as it came.

@@ -101,7 +101,8 @@ impl Progress {
                     _ => return,
                 };
                 let last = format!("{name} {}", outcome.step().unwrap_or(1));
-                if self.get(&chapter.id, "last") != Some(&last) {
+                // Hints may have been read before anything was checked.
+                if self.get(&chapter.id, "last").unwrap_or("not-yet 1") != last {
                     self.set(&chapter.id, "hints", 0);
                 }
                 self.set(&chapter.id, "last", last);

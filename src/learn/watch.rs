@@ -11,8 +11,8 @@ const PERIOD: Duration = Duration::from_millis(200);
 /// Until Ctrl-C. It never moves on by itself.
 pub fn watch(checkout: &Checkout) -> Result<u8> {
     let chapters = Chapter::all(checkout)?;
-    let mut progress = Progress::read(checkout);
-    let chapter = progress.current(&chapters).context("there are no chapters in workshop/")?;
+    let chapter =
+        Progress::read(checkout).current(&chapters).context("there are no chapters in workshop/")?;
     editor::tell(checkout)?;
     print(&intro(checkout, chapter))?;
     let mut seen = None;
@@ -20,12 +20,15 @@ pub fn watch(checkout: &Checkout) -> Result<u8> {
         let now = saved(&chapter.exercise());
         if now != seen {
             seen = now;
+            // Read anew: hints may have been asked for in another terminal.
+            let mut progress = Progress::read(checkout);
             let (outcome, facts) = check(checkout, chapter, &progress)?;
             progress.record(chapter, &outcome);
             progress.write()?;
             print(&outcome.screen(chapter, progress.hints(chapter)))?;
             if outcome.code() == 0 {
                 print(&chapter.untried(&facts).unwrap_or_default())?;
+                print(&chapter.whats_next())?;
             }
             print(&format!(
                 "\nwaiting for {} to be saved; Ctrl-C ends\n",
