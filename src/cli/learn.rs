@@ -93,7 +93,11 @@ impl Learn {
         match self.command {
             None => {
                 if let Some(word) = &self.chapter {
-                    go_to(&checkout, &Chapter::find(&checkout, word)?)?;
+                    let found = Chapter::find(&checkout, word);
+                    go_to(
+                        &checkout,
+                        &found.context("neither a command (rubber learn --help) nor a chapter")?,
+                    )?;
                 }
                 learn::watch(&checkout)
             }
@@ -263,12 +267,13 @@ fn go_to(checkout: &Checkout, chapter: &Chapter) -> Result<()> {
 fn reset(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     let original = learn::original(checkout, chapter)?;
     let file = checkout.short(&chapter.exercise());
-    let backup = backup(&chapter.exercise())?;
+    let backup = chapter.exercise().exists().then(|| backup(&chapter.exercise())).transpose()?;
     fs::write(chapter.exercise(), original).with_context(|| format!("cannot write {file}"))?;
     let mut progress = Progress::read(checkout);
     progress.forget(chapter);
     progress.write()?;
-    print(&format!("{file} is as it came; yours is {}\n", checkout.short(&backup)))?;
+    let yours = backup.map(|backup| format!("; yours is {}", checkout.short(&backup)));
+    print(&format!("{file} is as it came{}\n", yours.unwrap_or_default()))?;
     Ok(0)
 }
 

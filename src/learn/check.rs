@@ -5,8 +5,8 @@ use super::{
     build::{self, Built},
     proof,
 };
-use crate::{doctor, narrate};
-use anyhow::Result;
+use crate::{Exit, doctor, narrate};
+use anyhow::{Result, bail};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -14,6 +14,11 @@ use std::path::PathBuf;
 pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Result<(Outcome, Value)> {
     if let Some(why) = why_not_here(chapter) {
         return Ok((Outcome::Cannot { why }, Value::Null));
+    }
+    if !chapter.exercise().is_file() {
+        let file = checkout.short(&chapter.exercise());
+        let again = format!("rubber learn reset {:02} brings it as it came", chapter.number());
+        bail!(Exit(2, format!("{file} is not there: {again}")));
     }
     let all = Chapter::all(checkout)?;
     // What the learner has finished is theirs in later chapters, too. The shipped layers stand in for the rest.

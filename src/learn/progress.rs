@@ -91,7 +91,7 @@ impl Progress {
                 self.lines.retain(|(name, word), _| {
                     name != &chapter.id || !["last", "hints"].contains(&word.as_str())
                 });
-                self.lines.retain(|(name, _), _| name != "current");
+                self.lines.remove(&("current".into(), chapter.id.clone()));
             }
             outcome => {
                 let name = match outcome {

@@ -18,7 +18,8 @@ pub fn watch(checkout: &Checkout) -> Result<u8> {
     let mut seen = None;
     loop {
         let now = saved(&chapter.exercise());
-        if now != seen {
+        // An editor that saves by renaming leaves a moment without any file.
+        if now.is_some() && now != seen {
             seen = now;
             // Read anew: hints may have been asked for in another terminal.
             let mut progress = Progress::read(checkout);
