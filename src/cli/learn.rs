@@ -93,7 +93,11 @@ impl Learn {
         match self.command {
             None => {
                 if let Some(word) = &self.chapter {
-                    go_to(&checkout, &Chapter::find(&checkout, word)?)?;
+                    let found = Chapter::find(&checkout, word);
+                    go_to(
+                        &checkout,
+                        &found.context("neither a command (rubber learn --help) nor a chapter")?,
+                    )?;
                 }
                 learn::watch(&checkout)
             }

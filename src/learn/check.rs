@@ -15,9 +15,10 @@ pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Res
     if let Some(why) = why_not_here(chapter) {
         return Ok((Outcome::Cannot { why }, Value::Null));
     }
-    if !chapter.exercise().exists() {
-        let (file, number) = (checkout.short(&chapter.exercise()), chapter.number());
-        bail!(Exit(2, format!("{file} is not there: rubber learn reset {number:02} writes it as it came")));
+    if !chapter.exercise().is_file() {
+        let file = checkout.short(&chapter.exercise());
+        let again = format!("rubber learn reset {:02} brings it as it came", chapter.number());
+        bail!(Exit(2, format!("{file} is not there: {again}")));
     }
     let all = Chapter::all(checkout)?;
     // What the learner has finished is theirs in later chapters, too. The shipped layers stand in for the rest.

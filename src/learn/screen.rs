@@ -124,3 +124,22 @@ fn green(text: &str) -> String {
 fn yellow(text: &str) -> String {
     format!("\x1b[1;33m{text}\x1b[0m")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_keeps_its_end() {
+        let call = format!("mount({}): EINVAL: Invalid argument", "x".repeat(300));
+        for lines in 1..4 {
+            let shown = shortened(&call, lines);
+            assert!(
+                shown.len() == lines && shown.iter().all(|line| line.len() <= WIDTH - LABEL),
+                "{shown:?}"
+            );
+            assert!(shown[0].starts_with("mount(x") && shown.concat().ends_with("argument"), "{shown:?}");
+        }
+        assert_eq!(shortened("short", 1), ["short"]);
+    }
+}

@@ -15,10 +15,15 @@ pub fn watch(checkout: &Checkout) -> Result<u8> {
         Progress::read(checkout).current(&chapters).context("there are no chapters in workshop/")?;
     editor::tell(checkout)?;
     print(&intro(checkout, chapter))?;
+    if saved(&chapter.exercise()).is_none() {
+        // Says so, and what to do.
+        check(checkout, chapter, &Progress::read(checkout))?;
+    }
     let mut seen = None;
     loop {
         let now = saved(&chapter.exercise());
-        if now != seen {
+        // An editor that saves by renaming leaves a moment without any file.
+        if now.is_some() && now != seen {
             seen = now;
             // Read anew: hints may have been asked for in another terminal.
             let mut progress = Progress::read(checkout);

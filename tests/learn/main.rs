@@ -78,7 +78,14 @@ fn learn_goes_from_red_to_green() {
     expect(&["diff", "04", "05"], 0, calls);
     expect(&["diff", "05", "04"], 2, "name the earlier first");
     expect(&["check", "nonsense"], 2, "no chapter");
-    expect(&["nonsense"], 2, "no chapter");
+    expect(&["nonsense"], 2, "neither a command");
+    // A chapter that was named and is not right is where one is from then on.
+    bench.solve(uts, &uts.exercise);
+    expect(&["check", "05"], 1, "not yet: step 1");
+    expect(&["hint"], 0, "05 uts");
+    fs::remove_file(bench.root.join("workshop/05_uts/exercise.rs")).unwrap();
+    expect(&["check"], 2, "rubber learn reset 05");
+    bench.solve(uts, &uts.exercise);
 }
 
 /// `rubber learn` checks at once and after each save, and stays where it is after a pass.
@@ -96,6 +103,9 @@ fn learn_watches_the_exercise() {
     let mut until_waiting =
         || lines.by_ref().take_while(|line| !line.starts_with("waiting for")).collect::<Vec<_>>();
     let first = until_waiting().join("\n");
+    // As an editor does that writes a new file: for a moment there is none, and that is no save.
+    fs::remove_file(bench.root.join("workshop/05_uts/exercise.rs")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
     bench.solve(uts, &bench::shipped(uts));
     let second = until_waiting().join("\n");
     watch.kill().unwrap();
