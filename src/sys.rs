@@ -176,7 +176,7 @@ pub fn mount(
         "mount({}, {target:?}, {}, {}, {})",
         or_null(source),
         or_null(fstype),
-        if flags.is_empty() { "0".into() } else { names(flags.iter_names()) },
+        names(flags.iter_names()),
         or_null(data)
     )
     .to_string();
@@ -340,7 +340,8 @@ pub fn remove_tree(path: &Path) -> Result<()> {
 // ---- how calls are written down --------------------------------------------
 
 fn names<'a, F>(flags: impl Iterator<Item = (&'a str, F)>) -> String {
-    flags.map(|(name, _)| name).collect::<Vec<_>>().join("|")
+    let names: Vec<_> = flags.map(|(name, _)| name).collect();
+    if names.is_empty() { "0".into() } else { names.join("|") }
 }
 
 fn or_null<T: std::fmt::Debug>(argument: Option<T>) -> String {

@@ -18,7 +18,10 @@ use std::{
 /// Without a command: shows the chapter you are at, and checks it each time you save.
 /// Exit codes: 0 pass, 1 not yet, 2 usage, 3 this machine cannot tell, 4 rubber's own fault.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Learn {
+    /// Go to this chapter first: 05 or uts
+    chapter: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -88,7 +91,16 @@ impl Learn {
         }
         let checkout = Checkout::find()?;
         match self.command {
-            None => learn::watch(&checkout),
+            None => {
+                if let Some(word) = &self.chapter {
+                    let found = Chapter::find(&checkout, word);
+                    go_to(
+                        &checkout,
+                        &found.context("neither a command (rubber learn --help) nor a chapter")?,
+                    )?;
+                }
+                learn::watch(&checkout)
+            }
             Some(Command::List) => list(&checkout),
             Some(Command::Check { all: true, json, .. }) => check_all(&checkout, json),
             Some(Command::Check { chapter, json, with: Some(binary), stage, .. }) => {
@@ -96,7 +108,15 @@ impl Learn {
                 let (outcome, facts) = learn::check_with(&checkout, &chapter, binary, stage)?;
                 show(&chapter, &outcome, &facts, 0, json)
             }
-            Some(Command::Check { chapter, json, .. }) => check(&checkout, &named(&checkout, chapter)?, json),
+            Some(Command::Check { chapter, json, .. }) => {
+                let asked = named(&checkout, chapter)?;
+                let code = check(&checkout, &asked, json)?;
+                // What the screen says next (`rubber learn hint`) is about this chapter.
+                if code == 1 {
+                    go_to(&checkout, &asked)?;
+                }
+                Ok(code)
+            }
             Some(Command::Hint { chapter }) => hint(&checkout, &named(&checkout, chapter)?),
             Some(Command::Solution { chapter, give_up }) => {
                 solution(&checkout, &named(&checkout, chapter)?, give_up)
@@ -133,17 +153,28 @@ fn list(checkout: &Checkout) -> Result<u8> {
     let progress = Progress::read(checkout);
     let chapters = Chapter::all(checkout)?;
     let current = progress.current(&chapters).map(|chapter| chapter.id.clone());
-    let mut text = String::new();
+    let (mut text, mut reasons) = (String::new(), Vec::<(String, Vec<String>)>::new());
     for chapter in &chapters {
         let state = match learn::why_not_here(chapter) {
-            _ if progress.passed(chapter) => "done".to_owned(),
-            Some(why) => format!("this machine cannot: {why}"),
-            None if progress.gave_up(chapter) => "not yet (solution seen)".to_owned(),
-            None => "not yet".to_owned(),
+            _ if progress.passed(chapter) => "done",
+            Some(why) => {
+                let name = chapter.name();
+                match reasons.iter_mut().find(|(reason, _)| *reason == why) {
+                    Some((_, names)) => names.push(name),
+                    None => reasons.push((why, vec![name])),
+                }
+                "not on this machine"
+            }
+            None if progress.gave_up(chapter) => "not yet (solution seen)",
+            None => "not yet",
         };
         let mark = if current.as_ref() == Some(&chapter.id) { ">" } else { " " };
         let minutes = chapter.minutes.talk + chapter.minutes.work;
-        text += &format!("{mark} {:<14} {minutes:>3} min  {:<34} {state}\n", chapter.name(), chapter.title);
+        text += &format!("{mark} {:<14} {minutes:>3} min  {:<30} {state}\n", chapter.name(), chapter.title);
+    }
+    for (why, names) in reasons {
+        let told = wrap(&format!("{}: {why}", names.join(", ")), 76);
+        text += &format!("\n  {}\n", told.join("\n  "));
     }
     let attacks = |chapter: &Chapter| chapter.attack.len();
     let stopped: usize = chapters.iter().filter(|chapter| progress.passed(chapter)).map(attacks).sum();
@@ -172,7 +203,7 @@ fn show(chapter: &Chapter, outcome: &Outcome, facts: &Value, hints: usize, json:
     })?;
     if !json && matches!(outcome, Outcome::Pass(_)) {
         print(&chapter.untried(facts).unwrap_or_default())?;
-        print("  next         rubber learn: the next chapter; rubber learn solution: ours\n")?;
+        print(&chapter.whats_next())?;
     }
     Ok(outcome.code())
 }
@@ -198,6 +229,12 @@ fn hint(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     }) {
         text += &format!("  {line}\n");
     }
+    if level == 2 {
+        text += &format!(
+            "\nThat was the last one. Ours: rubber learn solution {:02} --give-up\n",
+            chapter.number()
+        );
+    }
     print(&text)?;
     progress.set_hints(chapter, level + 1);
     progress.write()?;
@@ -222,9 +259,7 @@ fn solution(checkout: &Checkout, chapter: &Chapter, give_up: bool) -> Result<u8>
 }
 
 fn start(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
-    let mut progress = Progress::read(checkout);
-    progress.start(chapter);
-    progress.write()?;
+    go_to(checkout, chapter)?;
     learn::tell_editor(checkout)?;
     let asked = chapter.predict.iter().flat_map(|predict| wrap(&predict.ask, 65));
     let asked = asked.zip(["predict"].into_iter().chain(std::iter::repeat("")));
@@ -239,16 +274,24 @@ fn start(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     Ok(0)
 }
 
+fn go_to(checkout: &Checkout, chapter: &Chapter) -> Result<()> {
+    let mut progress = Progress::read(checkout);
+    progress.start(chapter);
+    progress.write()
+}
+
 /// The exercise as it came.
 fn reset(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     let original = learn::original(checkout, chapter)?;
     let file = checkout.short(&chapter.exercise());
-    let backup = backup(&chapter.exercise())?;
+    let yours = fs::read(chapter.exercise()).ok().filter(|yours| *yours != original);
+    let kept = yours.map(|_| backup(&chapter.exercise())).transpose()?;
     fs::write(chapter.exercise(), original).with_context(|| format!("cannot write {file}"))?;
     let mut progress = Progress::read(checkout);
     progress.forget(chapter);
     progress.write()?;
-    print(&format!("{file} is as it came; yours is {}\n", checkout.short(&backup)))?;
+    let kept = kept.map_or(String::new(), |kept| format!("; yours is {}", checkout.short(&kept)));
+    print(&format!("{file} is as it came{kept}\n"))?;
     Ok(0)
 }
 

@@ -184,6 +184,14 @@ impl Chapter {
         format!("{:02} {}", self.number(), self.layer())
     }
 
+    /// What there is to do after a pass.
+    pub fn whats_next(&self) -> String {
+        format!(
+            "  next         rubber learn: the next chapter; rubber learn solution {:02}: ours\n",
+            self.number()
+        )
+    }
+
     /// The attacks of which this user can be shown that they work without the layer.
     pub fn shown_here(&self) -> impl Iterator<Item = &Attack> {
         let is_root = nix::unistd::geteuid().is_root();

@@ -5,8 +5,8 @@ use super::{
     build::{self, Built},
     proof,
 };
-use crate::{doctor, narrate};
-use anyhow::Result;
+use crate::{Exit, doctor, narrate};
+use anyhow::{Result, bail};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -14,6 +14,11 @@ use std::path::PathBuf;
 pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Result<(Outcome, Value)> {
     if let Some(why) = why_not_here(chapter) {
         return Ok((Outcome::Cannot { why }, Value::Null));
+    }
+    if !chapter.exercise().is_file() {
+        let file = checkout.short(&chapter.exercise());
+        let again = format!("rubber learn reset {:02} brings it as it came", chapter.number());
+        bail!(Exit(2, format!("{file} is not there: {again}")));
     }
     let all = Chapter::all(checkout)?;
     // What the learner has finished is theirs in later chapters, too. The shipped layers stand in for the rest.
@@ -54,10 +59,15 @@ pub fn runnable<'a>(chapters: &[&'a Chapter]) -> Vec<&'a Chapter> {
 fn why_not(chapter: &Chapter, machine: &[doctor::Chapter]) -> Option<String> {
     if chapter.layer() == "user" && !nix::unistd::geteuid().is_root() {
         return Some(
-            "an ordinary user has only one id in the arena, and nobody to become; try as root".into(),
+            "an ordinary user has only one id in the arena, and nobody to become; as root it can".into(),
         );
     }
     let found = machine.iter().find(|found| found.name == chapter.layer())?;
-    let fix = found.fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
+    // The doctor's fixes are for `rubber run`.
+    let fix = found.fix.as_ref().map(|fix| match fix.starts_with("sudo rubber run") {
+        true => "; as root it can".into(),
+        false => format!("; {}", fix.replace("rubber run …", "rubber learn")),
+    });
+    let fix = fix.unwrap_or_default();
     (!found.runs).then(|| format!("{}{fix}", found.why))
 }

@@ -5,11 +5,11 @@ use super::{
     chapter::{Check, Diagnosis},
     expect::{fill, holds},
     not_yet::NOT_YET,
+    pristine,
 };
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
-use std::path::Path;
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -190,7 +190,7 @@ fn shown(checkout: &Checkout, chapter: &Chapter, diagnosis: &Diagnosis, facts: &
     let filled = |text: &str| fill(text, facts);
     let did = diagnosis.did.as_ref().and_then(|did| {
         let (name, part) = did.split_once(' ').unwrap_or((did, ""));
-        let place = place(&chapter.exercise(), name);
+        let place = place(checkout, chapter, name);
         let place = place.map(|line| format!("{}:{line}", checkout.short(&chapter.exercise())));
         Some((call(facts, name, part)?, place.unwrap_or_default()))
     });
@@ -219,12 +219,17 @@ fn call(facts: &Value, name: &str, part: &str) -> Option<String> {
     Some(call.replace("\"/sys/fs/cgroup/", "\""))
 }
 
-/// The line that calls it, where there is just one.
-fn place(exercise: &Path, name: &str) -> Option<usize> {
-    let text = std::fs::read_to_string(exercise).ok()?;
-    let is_call =
-        |line: &str| !line.trim_start().starts_with("//") && line.contains(&format!("sys::{name}("));
-    let mut lines = text.lines().zip(1..).filter(|(line, _)| is_call(line)).map(|(_, number)| number);
+/// The line that calls it, where there is just one that was not there from the beginning.
+fn place(checkout: &Checkout, chapter: &Chapter, name: &str) -> Option<usize> {
+    let text = std::fs::read_to_string(chapter.exercise()).ok()?;
+    let before = pristine::exercise(checkout.root(), &checkout.short(&chapter.exercise()));
+    let before = String::from_utf8(before.unwrap_or_default()).ok()?;
+    let is_new = |line: &str| before.lines().all(|old| old != line);
+    // ioctl(2) has a function for each request: ioctl_link_up.
+    let called = if name == "ioctl" { "sys::ioctl_".into() } else { format!("sys::{name}(") };
+    let is_call = |line: &str| !line.trim_start().starts_with("//") && line.contains(&called);
+    let calls = text.lines().zip(1..).filter(|(line, _)| is_call(line) && is_new(line));
+    let mut lines = calls.map(|(_, number)| number);
     let first = lines.next();
     if lines.next().is_some() { None } else { first }
 }

@@ -11,21 +11,29 @@ const PERIOD: Duration = Duration::from_millis(200);
 /// Until Ctrl-C. It never moves on by itself.
 pub fn watch(checkout: &Checkout) -> Result<u8> {
     let chapters = Chapter::all(checkout)?;
-    let mut progress = Progress::read(checkout);
-    let chapter = progress.current(&chapters).context("there are no chapters in workshop/")?;
+    let chapter =
+        Progress::read(checkout).current(&chapters).context("there are no chapters in workshop/")?;
     editor::tell(checkout)?;
     print(&intro(checkout, chapter))?;
+    if saved(&chapter.exercise()).is_none() {
+        // Says so, and what to do.
+        check(checkout, chapter, &Progress::read(checkout))?;
+    }
     let mut seen = None;
     loop {
         let now = saved(&chapter.exercise());
-        if now != seen {
+        // An editor that saves by renaming leaves a moment without any file.
+        if now.is_some() && now != seen {
             seen = now;
+            // Read anew: hints may have been asked for in another terminal.
+            let mut progress = Progress::read(checkout);
             let (outcome, facts) = check(checkout, chapter, &progress)?;
             progress.record(chapter, &outcome);
             progress.write()?;
             print(&outcome.screen(chapter, progress.hints(chapter)))?;
             if outcome.code() == 0 {
                 print(&chapter.untried(&facts).unwrap_or_default())?;
+                print(&chapter.whats_next())?;
             }
             print(&format!(
                 "\nwaiting for {} to be saved; Ctrl-C ends\n",
@@ -43,13 +51,13 @@ fn saved(file: &Path) -> Option<SystemTime> {
 fn intro(checkout: &Checkout, chapter: &Chapter) -> String {
     let asked = chapter.predict.iter().flat_map(|predict| wrap(&format!("Predict: {}", predict.ask), 76));
     let asked = asked.map(|line| format!("  {line}\n"));
+    let about = wrap(&format!("about  {}", chapter.teaches.join(", ")), 76).join("\n         ");
     let steps = chapter.step.iter().map(|step| format!("  {}. {}\n", step.id, step.does));
     format!(
-        "{}   {} ({} minutes)\n  about  {}\n\n  read   {}\n  write  {}\n\n{}\nIt begins red: each step says \"not yet\" until it is written.\n\n",
+        "{}   {} ({} minutes)\n  {about}\n\n  read   {}\n  write  {}\n\n{}\nIt begins red: each step says \"not yet\" until it is written.\n\n",
         chapter.name(),
         chapter.title,
         chapter.minutes.talk + chapter.minutes.work,
-        chapter.teaches.join(", "),
         checkout.short(&chapter.dir.join("README.md")),
         checkout.short(&chapter.exercise()),
         steps.chain(["\n".into()]).chain(asked).collect::<String>(),
