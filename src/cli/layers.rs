@@ -33,9 +33,9 @@ impl Layers {
                 for (n, (who, step)) in rows {
                     text += &line(n + 1, who, step);
                 }
-                text += "\nA step belongs to its layer: --until and --without switch it on and off.\n\
+                text += "\nA step belongs to its layer: --until and --without switch it on and off. What nobody asks for is left out.\n\
                     userns is on for an ordinary user only. Not built yet, and where they will stand:\n\
-                    12 seccomp (last before the command), 15 volumes, 16 devices (after /dev), 17 bridge (after net).\n";
+                    12 seccomp (last before the command), 17 bridge (after net).\n";
             }
         }
         Ok(stdout().write_all(text.as_bytes())?)

@@ -4,6 +4,7 @@ mod attach;
 mod clean;
 mod doctor;
 mod end;
+mod environment;
 mod exec;
 mod facts;
 mod images;
@@ -13,11 +14,14 @@ mod layers;
 mod learn;
 mod limits;
 mod logs;
+mod mounts;
 mod portrait;
 mod privileges;
 mod ps;
 mod rmi;
 mod run;
+mod sysctls;
+mod volume;
 
 use crate::image::Store;
 use anyhow::Result;
@@ -66,6 +70,8 @@ enum Command {
     Import(import::Import),
     /// Remove images, and the layers that no other image uses
     Rmi(rmi::Rmi),
+    /// List, make and remove named volumes
+    Volume(volume::Volume),
     /// Show every step rubber takes to make a container
     Layers(layers::Layers),
     /// Show what a process sees, and what the kernel says of it
@@ -104,6 +110,7 @@ pub fn main() -> Result<u8> {
         Command::Images(images) => images.main(&store()?).map(|()| 0),
         Command::Import(import) => import.main(&store()?).map(|()| 0),
         Command::Rmi(rmi) => rmi.main(&store()?).map(|()| 0),
+        Command::Volume(volume) => volume.main(&store()?).map(|()| 0),
         Command::Layers(layers) => layers.main().map(|()| 0),
         Command::Facts(args) => facts::main(&args),
         Command::Doctor(doctor) => doctor.main(root.as_deref()),

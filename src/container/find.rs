@@ -1,7 +1,10 @@
 //! Which containers there are, and what is known of each: from its record, its lock and /proc.
 
 use super::record::{self, Ended, Record};
-use crate::image::{Store, name::near};
+use crate::{
+    config::What,
+    image::{Store, name::near},
+};
 use anyhow::{Context, Result, bail};
 use nix::{
     fcntl::{Flock, FlockArg},
@@ -136,6 +139,11 @@ pub fn is_free(store: &Store, name: &str) -> Result<()> {
 }
 
 impl Container {
+    pub fn has_volume(&self, wanted: &str) -> bool {
+        let mounts = &self.record.config.mounts;
+        mounts.iter().any(|mount| matches!(&mount.what, What::Volume { name, .. } if name == wanted))
+    }
+
     pub fn file(&self, extension: &str) -> PathBuf {
         self.record.config.dir.with_extension(extension)
     }

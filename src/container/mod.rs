@@ -13,6 +13,7 @@ pub mod relay;
 pub mod streams;
 pub mod supervise;
 mod terminal;
+pub mod volume;
 pub mod waiter;
 
 use anyhow::Result;

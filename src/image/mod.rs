@@ -17,7 +17,8 @@ pub mod store;
 mod stream;
 pub mod unpack;
 
-pub use copy::copy;
+pub use below::names;
+pub use copy::{copy, give};
 pub use store::{Store, sweep};
 use stream::digest;
 

@@ -25,6 +25,11 @@ pub mod cgroup;
 pub mod cpu;
 pub mod memory;
 
+pub mod devices;
+pub mod volumes;
+
+pub mod rlimits;
+
 pub mod capabilities;
 #[cfg_attr(feature = "exercise-user", path = "../../workshop/10_user/exercise.rs")]
 pub mod user;
@@ -54,11 +59,13 @@ pub enum Layer {
     // 12 seccomp has its place here.
     Userns = 13,
     Ipc,
-    // 15 volumes, 16 devices and 17 bridge have theirs here.
+    Volumes,
+    Devices,
+    // 17 bridge has its place here.
 }
 
 impl Layer {
-    pub const ALL: [Layer; 14] = [
+    pub const ALL: [Layer; 16] = [
         Process,
         Chroot,
         Mount,
@@ -73,9 +80,11 @@ impl Layer {
         Capabilities,
         Userns,
         Ipc,
+        Volumes,
+        Devices,
     ];
 
-    pub const LAST: Layer = Ipc;
+    pub const LAST: Layer = Devices;
 
     /// The number of its chapter.
     pub fn number(self) -> u8 {
@@ -98,6 +107,8 @@ impl Layer {
             Capabilities => "capabilities",
             Userns => "userns",
             Ipc => "ipc",
+            Volumes => "volumes",
+            Devices => "devices",
         }
     }
 
@@ -123,6 +134,8 @@ impl Layer {
             PivotRoot => &[&[Process], &[Mount], &[Chroot, Overlay]],
             // It is a mount, and of no use to who does not make it the root.
             Overlay => &[&[Process], &[Mount], &[Chroot, PivotRoot]],
+            // What they mount goes below a root of our own, too.
+            Volumes | Devices => &[&[Process], &[Mount]],
             _ => &[&[Process]],
         }
     }

@@ -1,0 +1,303 @@
+//! Volumes: files that are not the image's and outlive the container, seen at a name of its own.
+//!
+//! The image and whoever shares a volume with us may be hostile and quick: a link where we mount, put there at
+//! the last moment, must not lead us out of the container. So no name is used twice. The kernel walks it once,
+//! with the container's root as "/" (openat2(2), RESOLVE_IN_ROOT), and what we hold then is where we mount.
+
+use super::{Layer, user};
+use crate::{
+    config::{Attribute, Config, Mount, Propagation, What},
+    image, narrate,
+    sys::{self, mounts::*},
+};
+use anyhow::{Context, Result, bail};
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    sys::{
+        stat::{SFlag, fstat},
+        statfs::{PROC_SUPER_MAGIC, fstatfs},
+    },
+};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
+};
+
+/// What `rslave` and `rshared` connect to the host has to be taken from the host's own table; a copy of that
+/// table is cut loose.
+pub fn hold(config: &Config) -> Result<()> {
+    let root = sys::open_directory(Path::new("/"))?;
+    for (n, mount) in config.mounts.iter().enumerate().filter(|(_, mount)| stays_connected(mount)) {
+        let tree = source(mount, root.as_fd()).with_context(|| describe(mount))?;
+        config.held.borrow_mut().insert(n, tree);
+    }
+    Ok(())
+}
+
+pub fn stays_connected(mount: &Mount) -> bool {
+    mount.propagation != Propagation::Private
+}
+
+/// What is above another comes first: see `Config`.
+pub fn mount(config: &Config) -> Result<()> {
+    let root = sys::open_directory(Path::new("/"))?;
+    for (n, mount) in config.mounts.iter().enumerate() {
+        let tree = config.held.borrow_mut().remove(&n);
+        one(config, &root, mount, tree).with_context(|| describe(mount))?;
+    }
+    Ok(())
+}
+
+fn one(config: &Config, root: &OwnedFd, mount: &Mount, held: Option<OwnedFd>) -> Result<()> {
+    let tree = match (&mount.what, held) {
+        (What::Tmpfs { options }, _) => return onto(root, mount, &tmpfs(options, attributes(mount))?),
+        (_, Some(tree)) => tree,
+        // A name without a slash in front is the host's, see `run`.
+        (_, None) => source(mount, HERE)?,
+    };
+    if let What::Volume { fill: true, .. } = mount.what {
+        fill(root, mount, &tree)?;
+    }
+    if mount.chown {
+        give(config, &tree)?;
+    }
+    // With all that is mounted below: read-only only at the top would be no promise.
+    let propagation = match mount.propagation {
+        Propagation::Private => PRIVATE,
+        Propagation::Slave => SLAVE,
+        Propagation::Shared => 0,
+    };
+    mount_setattr(&tree, true, attributes(mount), propagation)?;
+    onto(root, mount, &tree)
+}
+
+fn onto(root: &OwnedFd, mount: &Mount, tree: &OwnedFd) -> Result<()> {
+    let kind = if is_directory(tree)? { Kind::Directory } else { Kind::File };
+    move_mount(tree, &place(root, &mount.target, kind)?)
+}
+
+fn describe(mount: &Mount) -> String {
+    match &mount.what {
+        What::Bind { source } => format!("{source:?} at {:?}", mount.target),
+        What::Volume { name, .. } => format!("volume {name} at {:?}", mount.target),
+        What::Tmpfs { .. } => format!("tmpfs at {:?}", mount.target),
+    }
+}
+
+/// A copy of the mounts at and below the source, which is looked for with `directory` as "/".
+fn source(mount: &Mount, directory: BorrowedFd) -> Result<OwnedFd> {
+    let (What::Bind { source } | What::Volume { source, .. }) = &mount.what else { bail!("it has no source") };
+    let found = openat2_in_root(directory, source, OFlag::O_PATH)?;
+    open_tree(found.as_fd(), "")
+}
+
+pub fn attributes(mount: &Mount) -> u64 {
+    let bit = |attribute: &Attribute| match attribute {
+        Attribute::Ro => RDONLY,
+        Attribute::Nosuid => NOSUID,
+        Attribute::Nodev => NODEV,
+        Attribute::Noexec => NOEXEC,
+    };
+    mount.attributes.iter().map(bit).fold(0, |all, one| all | one)
+}
+
+fn tmpfs(options: &[(String, String)], attributes: u64) -> Result<OwnedFd> {
+    let filesystem = fsopen("tmpfs")?;
+    for (key, value) in options {
+        fsconfig_set(&filesystem, key, value)?;
+    }
+    fsconfig_create(&filesystem)?;
+    fsmount(&filesystem, attributes)
+}
+
+// ---- where it goes -------------------------------------------------------------
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    Directory,
+    File,
+}
+
+/// Holds the place called `path` below `root`; what is missing on the way is made.
+pub fn place(root: &OwnedFd, path: &Path, kind: Kind) -> Result<OwnedFd> {
+    let mut path = path.to_owned();
+    // As many links as the kernel follows: path_resolution(7).
+    for _ in 0..40 {
+        match open(root, &path) {
+            Err(error) if is(&error, Errno::ENOENT) => {}
+            found => return found.and_then(not_proc),
+        }
+        match make(root, &path, kind)? {
+            Made::There(place) => return Ok(place),
+            Made::LinkTo(target) => path = target,
+        }
+    }
+    bail!("{path:?}: too many links on the way")
+}
+
+enum Made {
+    There(OwnedFd),
+    /// A link that leads nowhere is in the way, and this is where it would lead.
+    LinkTo(PathBuf),
+}
+
+/// From the longest part that is there downwards.
+fn make(root: &OwnedFd, path: &Path, kind: Kind) -> Result<Made> {
+    let mut there = path.to_owned();
+    let mut missing = Vec::new();
+    let mut at = loop {
+        let Some(name) = there.file_name() else { bail!("{path:?} leads nowhere") };
+        missing.push(name.to_owned());
+        there.pop();
+        match open(root, &there) {
+            Err(error) if is(&error, Errno::ENOENT) => {}
+            found => break not_proc(found?)?,
+        }
+    };
+    while let Some(name) = missing.pop() {
+        let made = match (missing.is_empty(), kind) {
+            (true, Kind::File) => mknodat_file(&at, &name),
+            _ => mkdirat(&at, &name, 0o755),
+        };
+        match made {
+            Err(error) if is(&error, Errno::EEXIST) => {
+                let link = nix::fcntl::readlinkat(&at, name.as_os_str()).context("readlinkat()")?;
+                missing.reverse();
+                return Ok(Made::LinkTo(there.join(link).join(missing.iter().collect::<PathBuf>())));
+            }
+            made => made?,
+        }
+        at = openat_nofollow(&at, &name)?;
+        there.push(name);
+    }
+    Ok(Made::There(at))
+}
+
+/// What is mounted over a part of /proc would tell programs lies about their own protection (CVE-2019-16884).
+fn not_proc(place: OwnedFd) -> Result<OwnedFd> {
+    if !narrate::is_dry() && fstatfs(&place)?.filesystem_type() == PROC_SUPER_MAGIC {
+        bail!("it is in /proc, where nothing of ours is put");
+    }
+    Ok(place)
+}
+
+fn open(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
+    openat2_in_root(root.as_fd(), path, OFlag::O_PATH)
+}
+
+fn is_directory(file: &OwnedFd) -> Result<bool> {
+    Ok(narrate::is_dry() || fstat(file)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits())
+}
+
+fn is(error: &anyhow::Error, errno: Errno) -> bool {
+    error.downcast_ref() == Some(&errno)
+}
+
+// ---- what is in it -------------------------------------------------------------
+
+/// As docker: an empty volume begins as a copy of what the image has in its place.
+fn fill(root: &OwnedFd, mount: &Mount, volume: &OwnedFd) -> Result<()> {
+    if narrate::is_dry() || !image::names(volume)?.is_empty() {
+        return Ok(());
+    }
+    let Ok(images) = open(root, &mount.target).and_then(not_proc) else { return Ok(()) };
+    if !is_directory(&images)? || image::names(&images)?.is_empty() {
+        return Ok(());
+    }
+    sys::many_calls("copy what the image has there into the empty volume", || {
+        image::copy(&[by_number(&images)], &by_number(volume))
+    })
+}
+
+/// `U`: the container's user owns it, and all in it.
+fn give(config: &Config, tree: &OwnedFd) -> Result<()> {
+    let user = user::account(config)?;
+    let text = format!("give it and all below to user {}, group {}", user.uid, user.gid);
+    sys::many_calls(&text, || image::give(&by_number(tree), user.uid, user.gid))
+}
+
+/// /proc is the container's own by now, and nobody else's code has run in here.
+fn by_number(file: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+// ---- what docker adds ----------------------------------------------------------
+
+/// The files by which a program finds out about names, in memory: nothing of them is the image's, nothing of
+/// them is left. An image without a place for one (or a user's volume over it) does without.
+pub fn names(config: &Config) -> Result<()> {
+    let root = sys::open_directory(Path::new("/"))?;
+    let mut places = Vec::new();
+    for name in ["hosts", "hostname", "resolv.conf"] {
+        let path = Path::new("/etc").join(name);
+        if config.mounts.iter().any(|mount| path.starts_with(&mount.target)) {
+            continue;
+        }
+        match place(&root, &path, Kind::File).and_then(|place| Ok((is_directory(&place)?, place))) {
+            Ok((is_directory, place)) if !is_directory || narrate::is_dry() => places.push((name, place)),
+            _ => narrate::note(format_args!("the image has no place for {path:?}")),
+        }
+    }
+    if places.is_empty() {
+        return Ok(());
+    }
+    let options = [("mode", "0755"), ("size", "1m")].map(|(key, value)| (key.into(), value.into()));
+    let memory = tmpfs(&options, NOSUID | NODEV | NOEXEC)?;
+    for (name, place) in places {
+        let file = openat_create(&memory, name)?;
+        if !narrate::is_dry() {
+            File::from(file).write_all(&content(config, name))?;
+        }
+        let file = open_tree(memory.as_fd(), name)?;
+        if config.read_only {
+            mount_setattr(&file, false, RDONLY, 0)?;
+        }
+        move_mount(&file, &place)?;
+    }
+    Ok(())
+}
+
+const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
+                     ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+
+fn content(config: &Config, name: &str) -> Vec<u8> {
+    let hostname = nix::unistd::gethostname().unwrap_or_default();
+    match name {
+        "hostname" => [hostname.as_bytes(), b"\n"].concat(),
+        // Without an address but the loopback's, that is where its own name leads.
+        "hosts" if config.layers.contains(Layer::Net) => {
+            [HOSTS.as_bytes(), b"127.0.1.1\t", hostname.as_bytes(), b"\n"].concat()
+        }
+        // Of whom it asks for names it has what the host has, and without a network of its own all names.
+        name => of_host(&Path::new("etc").join(name)).unwrap_or_default(),
+    }
+}
+
+fn of_host(path: &Path) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let file = openat2_in_root(HERE, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
+    File::from(file).take(1 << 20).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// `--workdir`: made where the image has none.
+pub fn workdir(config: &Config) -> Result<()> {
+    let root = sys::open_directory(Path::new("/"))?;
+    match open(&root, &config.workdir) {
+        Err(error) if is(&error, Errno::ENOENT) => place(&root, &config.workdir, Kind::Directory).map(drop),
+        // Whoever may not enter it, or finds no directory there, is told so in the end.
+        _ => Ok(()),
+    }
+}
+
+/// `--read-only`: the root and nothing else, for what is mounted on it has its own say.
+pub fn close_root(_: &Config) -> Result<()> {
+    mount_setattr(&sys::open_directory(Path::new("/"))?, false, RDONLY, 0)
+}
+
