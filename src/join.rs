@@ -135,7 +135,6 @@ pub fn seal_program() -> Result<()> {
     let env = std::env::vars_os().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
     let env = env.map(CString::new).collect::<Result<Vec<_>, _>>()?;
     let none: &CStr = c"";
-    let Err(errno) =
-        nix::unistd::execveat(&copy, none, &args, &env, nix::fcntl::AtFlags::AT_EMPTY_PATH);
+    let Err(errno) = nix::unistd::execveat(&copy, none, &args, &env, nix::fcntl::AtFlags::AT_EMPTY_PATH);
     bail!("execveat({}, \"\"): {errno}", copy.as_raw_fd())
 }

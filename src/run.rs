@@ -18,14 +18,14 @@ pub struct Step {
     pub forgets: bool,
     /// A later layer that does it better: where that one is on, this is left out.
     pub unless: Option<Layer>,
-    /// Where nobody has asked for it, this is left out.
-    pub when: fn(&Config) -> bool,
+    /// Whether anybody has asked for it; without such a question it is always done.
+    pub when: Option<fn(&Config) -> bool>,
     pub does: &'static str,
     pub apply: fn(&Config) -> Result<()>,
 }
 
 pub const fn row(layer: Layer, does: &'static str, apply: fn(&Config) -> Result<()>) -> Step {
-    Step { layer, forgets: false, unless: None, when: |_| true, does, apply }
+    Step { layer, forgets: false, unless: None, when: None, does, apply }
 }
 
 impl Step {
@@ -34,7 +34,7 @@ impl Step {
     }
 
     pub const fn when(self, asked: fn(&Config) -> bool) -> Step {
-        Step { when: asked, ..self }
+        Step { when: Some(asked), ..self }
     }
 
     const fn forgets(self) -> Step {
@@ -43,8 +43,9 @@ impl Step {
 
     fn is_on(&self, config: &Config) -> bool {
         let layers = config.layers;
+        let is_asked = self.when.is_none_or(|asked| asked(config));
         let is_better = self.unless.is_some_and(|better| layers.contains(better));
-        layers.contains(self.layer) && !is_better && (self.when)(config) && !(self.forgets && config.keep)
+        layers.contains(self.layer) && !is_better && is_asked && !(self.forgets && config.keep)
     }
 }
 

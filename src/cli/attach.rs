@@ -1,7 +1,12 @@
 //! `rubber attach`: back to a container in the background.
 
 use crate::{
-    container::{caller::{self, Caller, Typed}, attach::{LONGEST, knock}, find::{self, State}, log::Stream},
+    container::{
+        attach::{LONGEST, knock},
+        caller::{self, Caller, Typed},
+        find::{self, State},
+        log::Stream,
+    },
     image::Store,
 };
 use anyhow::{Context, Result, bail};
@@ -27,7 +32,11 @@ impl Attach {
     pub fn main(self, store: &Store) -> Result<u8> {
         let container = find::find(store, &self.container)?;
         if let State::Ended(ended) = &container.state {
-            bail!("container {} has ended (exit code {}): rubber logs has what it printed", container.name, ended.code);
+            bail!(
+                "container {} has ended (exit code {}): rubber logs has what it printed",
+                container.name,
+                ended.code
+            );
         }
         let door = knock(&container.file("attach")).with_context(|| {
             format!("container {} has no door: it runs where it was typed, in the foreground", container.name)
@@ -47,7 +56,10 @@ fn converse(door: &OwnedFd, mut caller: Caller) -> Result<u8> {
     let signals = SignalFd::with_flags(&resized, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     tell_window(door);
     loop {
-        let mut fds = vec![PollFd::new(door.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![
+            PollFd::new(door.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
         if caller.reads {
             fds.push(PollFd::new(Caller::fd(), PollFlags::POLLIN));
         }

@@ -102,7 +102,11 @@ fn stop(store: &Store, container: &Container, seconds: Option<u64>) -> Result<()
             ),
             false => format!("it did not end on {name}"),
         };
-        narrate::warn(format_args!("{} had to be killed after {} s: {why}", container.name, patience.as_secs()));
+        narrate::warn(format_args!(
+            "{} had to be killed after {} s: {why}",
+            container.name,
+            patience.as_secs()
+        ));
     }
     settled(store, &container.id)
 }
@@ -144,7 +148,9 @@ impl Wait {
                 sleep(Duration::from_millis(20));
                 state = match find::find(store, &id) {
                     Ok(container) => container.state,
-                    Err(_) => bail!("container {word} was removed at its end (--rm): its exit code went with it"),
+                    Err(_) => {
+                        bail!("container {word} was removed at its end (--rm): its exit code went with it")
+                    }
                 };
             }
             match state {

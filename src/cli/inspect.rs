@@ -31,7 +31,9 @@ fn inspect(store: &Store, word: &str) -> Result<Value> {
     about["state"] = match &container.state {
         State::Created => json!({"word": "created"}),
         State::Running(pid) => json!({"word": "running", "pid": pid.as_raw()}),
-        State::Ended(ended) => json!({"word": "exited", "code": ended.code, "at": ended.at, "lost": ended.lost}),
+        State::Ended(ended) => {
+            json!({"word": "exited", "code": ended.code, "at": ended.at, "lost": ended.lost})
+        }
     };
     about["kernel"] = match container.state {
         State::Running(pid) => serde_json::to_value(facts::of(&pid.to_string())?)?,

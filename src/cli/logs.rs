@@ -52,7 +52,11 @@ impl Logs {
                 lines.push_back(entry);
             }
             while let Some(tail) = self.tail.filter(|_| lines.len() > 64) {
-                if ends(&lines) <= tail + 1 { break } else { lines.pop_front(); }
+                if ends(&lines) <= tail + 1 {
+                    break;
+                } else {
+                    lines.pop_front();
+                }
             }
         }
         let skip = self.tail.map_or(0, |tail| first_of_last(&lines, tail));

@@ -101,7 +101,10 @@ impl Mounts {
 
 fn warn_without(layer: Layer, asked: bool) {
     if asked {
-        narrate::warn(format_args!("the {0} layer is off, so what asks for {0} does nothing here", layer.name()));
+        narrate::warn(format_args!(
+            "the {0} layer is off, so what asks for {0} does nothing here",
+            layer.name()
+        ));
     }
 }
 
@@ -177,7 +180,9 @@ fn in_short(word: &OsStr, store: &Store) -> Result<Mount> {
     let (source, target, options) = match parts(word, b':')[..] {
         [source, target] => (source, target, ""),
         [source, target, options] => (source, target, text(options)?),
-        [_] => bail!("SRC:DST is what it takes: a path or a volume's name, and where it is seen in the container"),
+        [_] => bail!(
+            "SRC:DST is what it takes: a path or a volume's name, and where it is seen in the container"
+        ),
         _ => bail!("too many colons; --mount takes names that have some"),
     };
     let what = match is_path(source) {
@@ -230,8 +235,12 @@ fn key_and_value(mount: &mut Mount, key: &str, value: Option<&str>) -> Result<()
     let is_tmpfs = matches!(mount.what, What::Tmpfs { .. });
     let known = match (key, value) {
         ("type" | "src" | "source" | "dst" | "destination" | "target", Some(_)) => true,
-        ("readonly" | "ro", None | Some("true" | "1" | "false" | "0")) => mount.take(if is_on { "ro" } else { "rw" }),
-        ("bind-propagation", Some(word)) if !is_tmpfs && PROPAGATIONS.contains(&word) => mount.take_shared(word),
+        ("readonly" | "ro", None | Some("true" | "1" | "false" | "0")) => {
+            mount.take(if is_on { "ro" } else { "rw" })
+        }
+        ("bind-propagation", Some(word)) if !is_tmpfs && PROPAGATIONS.contains(&word) => {
+            mount.take_shared(word)
+        }
         ("volume-nocopy", _) if is_on => mount.take_shared("nocopy"),
         ("volume-nocopy", _) => true,
         ("tmpfs-size", Some(value)) if is_tmpfs => return tmpfs_option(mount, "size", value),
@@ -300,8 +309,12 @@ fn device(word: &OsStr) -> Result<Device> {
         _ => bail!("SRC:DST:rwm is what it takes"),
     };
     // Only a filter in the kernel could tell reading from writing, and rubber sets none up.
-    if let Some(mode) = mode.filter(|mode| !text(mode).is_ok_and(|mode| mode.contains('r') && mode.contains('w'))) {
-        bail!("rubber cannot hold it to {mode:?} alone: whoever may open the device may read and write, as in rw");
+    if let Some(mode) =
+        mode.filter(|mode| !text(mode).is_ok_and(|mode| mode.contains('r') && mode.contains('w')))
+    {
+        bail!(
+            "rubber cannot hold it to {mode:?} alone: whoever may open the device may read and write, as in rw"
+        );
     }
     let about = fs::metadata(source).context("cannot be found on the host")?;
     if !about.file_type().is_char_device() && !about.file_type().is_block_device() {
@@ -381,7 +394,9 @@ fn is_connected(mount: &Mount) -> Result<()> {
     match on.map(|on| on.propagation).as_deref() {
         Some("shared" | "shared,slave") => Ok(()),
         Some("slave") if mount.propagation == Propagation::Slave => Ok(()),
-        _ => bail!("{source:?} is not on a shared mount, so nothing would be told: mount --make-rshared it first"),
+        _ => bail!(
+            "{source:?} is not on a shared mount, so nothing would be told: mount --make-rshared it first"
+        ),
     }
 }
 
@@ -393,7 +408,8 @@ fn mount_id(path: &Path) -> Option<u32> {
 }
 
 fn is_device(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|about| about.file_type().is_char_device() || about.file_type().is_block_device())
+    fs::metadata(path)
+        .is_ok_and(|about| about.file_type().is_char_device() || about.file_type().is_block_device())
 }
 
 // ---- words -----------------------------------------------------------------------

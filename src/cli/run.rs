@@ -180,7 +180,9 @@ impl Run {
         let config = self.config(id, layers, store.as_ref(), image.as_ref(), words)?;
         *config.streams.waiter.borrow_mut() = waiter;
         if (self.detach || self.name.is_some()) && store.is_none() {
-            bail!("there is nothing to keep at this stage: -d and --name want a layer with an image or a cgroup");
+            bail!(
+                "there is nothing to keep at this stage: -d and --name want a layer with an image or a cgroup"
+            );
         }
         if self.describes_itself() && !self.tty && !self.dry_run {
             hand_over_facts(&config)?;
@@ -288,6 +290,10 @@ impl Run {
             layers = layers.without(Layer::parse(word)?);
         }
         layers.check()?;
+        if !layers.contains(Layer::Mount) {
+            // They are nothing but mounts, and nobody has to name them to do without.
+            layers = layers.without(Layer::Volumes).without(Layer::Devices);
+        }
         // Root needs no user namespace, and nobody else gets any other without one. Nor does the root of
         // a container: that one lacks what making a namespace and bringing its loopback up take.
         let may = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);

@@ -51,9 +51,9 @@ enum Format {
 impl Volume {
     pub fn main(self, store: &Store) -> Result<()> {
         match self.command {
-            Command::Ls { quiet: true, .. } => {
-                print(&volume::all(store)?.iter().map(|volume| format!("{}\n", volume.name)).collect::<String>())
-            }
+            Command::Ls { quiet: true, .. } => print(
+                &volume::all(store)?.iter().map(|volume| format!("{}\n", volume.name)).collect::<String>(),
+            ),
             Command::Ls { format: Format::Table, .. } => print(&table(&volume::all(store)?)),
             Command::Ls { format: Format::Json, .. } => json(&volume::all(store)?),
             Command::Create { names } => names.iter().try_for_each(|name| {

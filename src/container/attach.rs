@@ -9,8 +9,8 @@ use nix::{
     libc,
     sys::{
         socket::{
-            AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, connect, listen, recv,
-            send, setsockopt, socket, sockopt::SendTimeout,
+            AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, connect, listen,
+            recv, send, setsockopt, socket, sockopt::SendTimeout,
         },
         time::TimeVal,
     },
@@ -41,8 +41,12 @@ pub enum Said {
 
 impl Door {
     pub fn open(path: &Path) -> Result<Door> {
-        let listener =
-            socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+        let listener = socket(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+            None,
+        )?;
         let (_dir, address) = address(path)?;
         bind(listener.as_raw_fd(), &address).with_context(|| path.display().to_string())?;
         listen(&listener, Backlog::new(16)?)?;

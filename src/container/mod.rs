@@ -32,13 +32,16 @@ pub fn signal(word: &str) -> Result<i32> {
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let real_time = || -> Option<i32> {
         let from_first = name.strip_prefix("RTMIN").map(|more| (nix::libc::SIGRTMIN(), more));
-        let (base, more) = from_first.or(name.strip_prefix("RTMAX").map(|more| (nix::libc::SIGRTMAX(), more)))?;
+        let (base, more) =
+            from_first.or(name.strip_prefix("RTMAX").map(|more| (nix::libc::SIGRTMAX(), more)))?;
         Some(base + if more.is_empty() { 0 } else { more.parse::<i32>().ok()? })
     };
     let named = || format!("SIG{name}").parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32);
     let number = word.parse::<i32>().ok().or_else(named).or_else(real_time);
     match number.filter(|number| (1..=64).contains(number)) {
         Some(number) => Ok(number),
-        None => anyhow::bail!("{word:?} is no signal: they go by name (TERM, SIGKILL) or number (1 to 64), see kill -l"),
+        None => anyhow::bail!(
+            "{word:?} is no signal: they go by name (TERM, SIGKILL) or number (1 to 64), see kill -l"
+        ),
     }
 }

@@ -131,6 +131,7 @@ pub fn take(config: &Config) -> Result<()> {
 
 /// By a relative name where it is the host's, see `run`; and a container need not have one.
 fn null() -> Result<File> {
-    let open = |name| OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(name);
+    let open =
+        |name| OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(name);
     Ok(open("dev/null").or_else(|_| open("/dev/null"))?)
 }

@@ -1,6 +1,9 @@
 //! Waiting for a container, and passing on to it what is meant for it.
 
-use super::{caller, relay::{Event, Relay}};
+use super::{
+    caller,
+    relay::{Event, Relay},
+};
 use crate::{narrate, sys};
 use anyhow::Result;
 use nix::{

@@ -22,7 +22,8 @@ pub struct Volume {
 /// Where the volume `name` is, or would be.
 pub fn path(store: &Store, name: &str) -> Result<PathBuf> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if !name.chars().all(plain) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || name.len() > 128 {
+    if !name.chars().all(plain) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || name.len() > 128
+    {
         bail!(
             "{name:?} is no name for a volume: letters, digits, _ . and -, a letter or digit first, at most 128 \
              (a path begins with / or ./)"
@@ -60,7 +61,10 @@ pub fn all(store: &Store) -> Result<Vec<Volume>> {
         let users = containers.iter().filter(|container| container.has_volume(name));
         users.map(|container| container.name.clone()).collect()
     };
-    names.into_iter().map(|name| Ok(Volume { path: path(store, &name)?, containers: users(&name), name })).collect()
+    names
+        .into_iter()
+        .map(|name| Ok(Volume { path: path(store, &name)?, containers: users(&name), name }))
+        .collect()
 }
 
 pub fn find(store: &Store, name: &str) -> Result<Volume> {
@@ -94,7 +98,8 @@ pub fn remove(store: &Store, name: &str) -> Result<()> {
 /// Removes what a killed `remove` has left.
 pub fn sweep(store: &Store) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(store.volumes()).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_doomed = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let is_doomed =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let doomed: Vec<_> = entries.filter(is_doomed).collect();
     doomed.iter().try_for_each(|path| removal::remove_tree(path))?;
     Ok(doomed)

@@ -134,8 +134,6 @@ impl Layer {
             PivotRoot => &[&[Process], &[Mount], &[Chroot, Overlay]],
             // It is a mount, and of no use to who does not make it the root.
             Overlay => &[&[Process], &[Mount], &[Chroot, PivotRoot]],
-            // What they mount goes below a root of our own, too.
-            Volumes | Devices => &[&[Process], &[Mount]],
             _ => &[&[Process]],
         }
     }

@@ -92,7 +92,9 @@ fn describe(mount: &Mount) -> String {
 
 /// A copy of the mounts at and below the source, which is looked for with `directory` as "/".
 fn source(mount: &Mount, directory: BorrowedFd) -> Result<OwnedFd> {
-    let (What::Bind { source } | What::Volume { source, .. }) = &mount.what else { bail!("it has no source") };
+    let (What::Bind { source } | What::Volume { source, .. }) = &mount.what else {
+        bail!("it has no source")
+    };
     let found = openat2_in_root(directory, source, OFlag::O_PATH)?;
     open_tree(found.as_fd(), "")
 }
@@ -251,8 +253,9 @@ pub fn names(config: &Config) -> Result<()> {
     let memory = tmpfs(&options, NOSUID | NODEV | NOEXEC)?;
     for (name, place) in places {
         let file = openat_create(&memory, name)?;
+        let content = content(config, name);
         if !narrate::is_dry() {
-            File::from(file).write_all(&content(config, name))?;
+            File::from(file).write_all(&content)?;
         }
         let file = open_tree(memory.as_fd(), name)?;
         if config.read_only {
@@ -281,7 +284,7 @@ fn content(config: &Config, name: &str) -> Vec<u8> {
 
 fn of_host(path: &Path) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    let file = openat2_in_root(HERE, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
+    let file = openat2_in_root(HERE, path, OFlag::O_RDONLY)?;
     File::from(file).take(1 << 20).read_to_end(&mut text)?;
     Ok(text)
 }
@@ -300,4 +303,3 @@ pub fn workdir(config: &Config) -> Result<()> {
 pub fn close_root(_: &Config) -> Result<()> {
     mount_setattr(&sys::open_directory(Path::new("/"))?, false, RDONLY, 0)
 }
-

@@ -100,9 +100,16 @@ pub fn open_tree(directory: BorrowedFd, name: &str) -> Result<OwnedFd> {
         (flags, words) = (flags | AT_EMPTY_PATH, "AT_EMPTY_PATH|");
     }
     call(
-        format_args!("open_tree({}, {name:?}, {words}AT_RECURSIVE|OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC)", fd(directory)),
+        format_args!(
+            "open_tree({}, {name:?}, {words}AT_RECURSIVE|OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC)",
+            fd(directory)
+        ),
         // SAFETY: the kernel reads one path, which is ours, and makes a new descriptor.
-        || descriptor(unsafe { libc::syscall(libc::SYS_open_tree, directory.as_raw_fd(), path.as_ptr(), flags) }),
+        || {
+            descriptor(unsafe {
+                libc::syscall(libc::SYS_open_tree, directory.as_raw_fd(), path.as_ptr(), flags)
+            })
+        },
     )
 }
 
@@ -145,7 +152,8 @@ fn attributes(set: u64, propagation: u64) -> String {
 
 fn attribute_names(set: u64) -> String {
     let known = [("RDONLY", RDONLY), ("NOSUID", NOSUID), ("NODEV", NODEV), ("NOEXEC", NOEXEC)];
-    let names = known.into_iter().filter(|(_, bit)| set & bit != 0).map(|(name, _)| format!("MOUNT_ATTR_{name}"));
+    let names =
+        known.into_iter().filter(|(_, bit)| set & bit != 0).map(|(name, _)| format!("MOUNT_ATTR_{name}"));
     let names = names.collect::<Vec<_>>().join("|");
     if names.is_empty() { "0".into() } else { names }
 }
