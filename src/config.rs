@@ -68,10 +68,12 @@ pub struct Config {
     pub limits: Limits,
     /// What is shared with it, in this order: a mount comes before what is mounted below it.
     pub mounts: Vec<Mount>,
-    /// Those that were taken from the host's own table, by their place in `mounts`.
-    #[serde(skip)]
-    pub held: RefCell<BTreeMap<usize, OwnedFd>>,
     pub devices: Vec<Device>,
+    /// What the host shares, held until it is mounted, by its target.
+    #[serde(skip)]
+    pub held: RefCell<BTreeMap<PathBuf, OwnedFd>>,
+    #[serde(skip)]
+    pub names: Names,
     /// Nothing can be written but what is mounted.
     pub read_only: bool,
     /// Of /dev/shm, in bytes.
@@ -83,6 +85,14 @@ pub struct Config {
     pub sysctls: Vec<(String, String)>,
     /// Where in the cgroup tree the container goes; empty where there is no place for it.
     pub cgroup: cgroup::Place,
+}
+
+/// What is in /etc/hosts, /etc/hostname and /etc/resolv.conf.
+#[derive(Default)]
+pub struct Names {
+    pub hosts: Vec<u8>,
+    pub hostname: Vec<u8>,
+    pub resolv_conf: Vec<u8>,
 }
 
 /// Something of elsewhere that is seen at `target`.

@@ -71,11 +71,13 @@ pub const HOST: &[Step] = &[
 /// - `mount` before all that mounts: nothing of ours may reach the host's table;
 /// - `net` before /sys is mounted, which shows the network of who mounts it; `pid` comes before
 ///   /proc, for the same reason, on the host;
-/// - `hold` before `mount`: what stays connected to the host is taken from the host's own table;
+/// - what is tied to the host is held before `mount`, as it has to come from the host's own table;
 /// - kernel parameters while the /proc we see is one that can be written to;
-/// - /dev, volumes and devices while the old root is still in reach: it is where they, and an
-///   ordinary user's device nodes, come from. Absolute names are the container's by then, so no
-///   link in the image can lead one of these mounts to a place of the host's;
+/// - /dev, and taking hold of volumes and devices, while the old root is still in reach: it is where
+///   they, and an ordinary user's device nodes, come from. Absolute names are the container's by then,
+///   so no link in the image can lead one of these mounts to a place of the host's;
+/// - what is put where the image or a volume may have links comes after the old root is gone: until
+///   then it lies on top of ours, and one ".." too many in a link would step onto it;
 /// - the bounding set before `user` (it takes CAP_SETPCAP), `user` before the
 ///   rest of the capabilities (it takes CAP_SETUID), and with them go the means
 ///   to do anything above.
@@ -84,7 +86,7 @@ pub const PID_1: &[Step] = &[
     row(Cpu,          "join the CPU cgroup", cpu::join),
     row(Memory,       "join the memory cgroup", memory::join),
     row(Process,      "say how soon the kernel may kill it", rlimits::oom_score).when(|c| c.limits.oom_score_adj.is_some()),
-    row(Volumes,      "take hold of what stays connected to the host", volumes::hold).when(|c| c.mounts.iter().any(volumes::stays_connected)),
+    row(Volumes,      "take hold of what stays tied to the host", volumes::hold_tied).when(|c| c.mounts.iter().any(volumes::is_tied)),
     row(Mount,        "leave the host's mount table", mount::unshare),
     row(Overlay,      "lay the writable layer over the image", overlay::mount),
     row(PivotRoot,    "make the copy of the image a mount", pivot_root::bind).unless(Overlay),
@@ -98,13 +100,15 @@ pub const PID_1: &[Step] = &[
     row(Mount,        "mount /sys", mount::sys),
     row(Mount,        "mount /dev and fill it", mount::dev),
     row(Process,      "take a session and a terminal", process::take_session),
-    row(Volumes,      "mount what is shared with it", volumes::mount).when(|c| !c.mounts.is_empty()),
-    row(Volumes,      "tell it names: hosts, hostname, resolv.conf", volumes::names),
-    row(Volumes,      "make the directory to start in", volumes::workdir).when(|c| c.workdir != Path::new("/")),
-    row(Devices,      "add the host's devices it was given", devices::add).when(|c| !c.devices.is_empty()),
-    row(Volumes,      "make the rest read-only", volumes::close_root).when(|c| c.read_only),
+    row(Volumes,      "take hold of what the host shares", volumes::hold).when(|c| c.mounts.iter().any(volumes::is_loose)),
+    row(Devices,      "take hold of the host's devices it is given", devices::hold).when(|c| !c.devices.is_empty()),
     row(PivotRoot,    "let go of the old root", pivot_root::let_go),
     row(Chroot,       "go inside the new root", chroot::enter).unless(PivotRoot),
+    row(Volumes,      "mount what is shared", volumes::mount).when(|c| !c.mounts.is_empty()),
+    row(Volumes,      "tell it names: hosts, hostname, resolv.conf", volumes::names),
+    row(Volumes,      "make the directory to start in", volumes::workdir).when(|c| c.workdir != Path::new("/")),
+    row(Devices,      "add the devices", devices::add).when(|c| !c.devices.is_empty()),
+    row(Volumes,      "make the rest read-only", volumes::close_root).when(|c| c.read_only),
     row(Process,      "allow each process more", rlimits::raise).when(|c| !c.limits.rlimits.is_empty()),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),
     row(User,         "become the user", user::become_user),

@@ -15,6 +15,7 @@ mod learn;
 mod limits;
 mod logs;
 mod mounts;
+mod names;
 mod portrait;
 mod privileges;
 mod ps;

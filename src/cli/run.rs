@@ -2,7 +2,7 @@
 
 use super::{
     environment::{set, set_all, set_file, set_terminal},
-    limits, mounts, privileges, sysctls,
+    limits, mounts, names, privileges, sysctls,
 };
 use crate::{
     config::{CPU_PERIOD, Config},
@@ -361,6 +361,7 @@ impl Run {
             tty: self.tty,
             keep: self.keeps(),
             init: self.init,
+            names: names::of(&hostname, layers),
             hostname,
             user: self
                 .user

@@ -1,12 +1,13 @@
 //! Volumes: files that are not the image's and outlive the container, seen at a name of its own.
 //!
 //! The image and whoever shares a volume with us may be hostile and quick: a link where we mount, put there at
-//! the last moment, must not lead us out of the container. So no name is used twice. The kernel walks it once,
-//! with the container's root as "/" (openat2(2), RESOLVE_IN_ROOT), and what we hold then is where we mount.
+//! the last moment, must not lead us out of the container. So what the host shares is held while its root is in
+//! reach, and only when nothing of the host has a name any more do we look for the places. No name is used
+//! twice: the kernel walks it once, and what we hold then is where we mount.
 
-use super::{Layer, user};
+use super::user;
 use crate::{
-    config::{Attribute, Config, Mount, Propagation, What},
+    config::{Attribute, Config, Mount, Names, Propagation, What},
     image, narrate,
     sys::{self, mounts::*},
 };
@@ -21,46 +22,66 @@ use nix::{
 };
 use std::{
     fs::File,
-    io::{Read, Write},
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    io::Write,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 /// What `rslave` and `rshared` connect to the host has to be taken from the host's own table; a copy of that
 /// table is cut loose.
-pub fn hold(config: &Config) -> Result<()> {
+pub fn hold_tied(config: &Config) -> Result<()> {
     let root = sys::open_directory(Path::new("/"))?;
-    for (n, mount) in config.mounts.iter().enumerate().filter(|(_, mount)| stays_connected(mount)) {
-        let tree = source(mount, root.as_fd()).with_context(|| describe(mount))?;
-        config.held.borrow_mut().insert(n, tree);
-    }
-    Ok(())
+    config
+        .mounts
+        .iter()
+        .filter(|mount| is_tied(mount))
+        .try_for_each(|mount| take(config, mount, root.as_fd()))
 }
 
-pub fn stays_connected(mount: &Mount) -> bool {
+pub fn is_tied(mount: &Mount) -> bool {
     mount.propagation != Propagation::Private
+}
+
+/// The others. (A name without a slash in front is the host's, see `run`.)
+pub fn hold(config: &Config) -> Result<()> {
+    config.mounts.iter().filter(|mount| is_loose(mount)).try_for_each(|mount| take(config, mount, HERE))
+}
+
+pub fn is_loose(mount: &Mount) -> bool {
+    !is_tied(mount) && source(mount).is_some()
+}
+
+fn take(config: &Config, mount: &Mount, root: BorrowedFd) -> Result<()> {
+    let Some(source) = source(mount) else { return Ok(()) };
+    hold_at(config, root, source, &mount.target).with_context(|| describe(mount))
+}
+
+fn source(mount: &Mount) -> Option<&Path> {
+    match &mount.what {
+        What::Bind { source } | What::Volume { source, .. } => Some(source),
+        What::Tmpfs { .. } => None,
+    }
+}
+
+/// Holds a copy of the mounts at and below `source`, which is looked for with `root` as "/".
+pub fn hold_at(config: &Config, root: BorrowedFd, source: &Path, target: &Path) -> Result<()> {
+    let found = openat2_in_root(root, source, OFlag::O_PATH)?;
+    let tree = open_tree(found.as_fd(), "")?;
+    config.held.borrow_mut().insert(target.to_owned(), tree);
+    Ok(())
 }
 
 /// What is above another comes first: see `Config`.
 pub fn mount(config: &Config) -> Result<()> {
     let root = sys::open_directory(Path::new("/"))?;
-    for (n, mount) in config.mounts.iter().enumerate() {
-        let tree = config.held.borrow_mut().remove(&n);
-        one(config, &root, mount, tree).with_context(|| describe(mount))?;
-    }
-    Ok(())
+    config.mounts.iter().try_for_each(|mount| one(config, &root, mount).with_context(|| describe(mount)))
 }
 
-fn one(config: &Config, root: &OwnedFd, mount: &Mount, held: Option<OwnedFd>) -> Result<()> {
-    let tree = match (&mount.what, held) {
-        (What::Tmpfs { options }, _) => return onto(root, mount, &tmpfs(options, attributes(mount))?),
-        (_, Some(tree)) => tree,
-        // A name without a slash in front is the host's, see `run`.
-        (_, None) => source(mount, HERE)?,
-    };
+fn one(config: &Config, root: &OwnedFd, mount: &Mount) -> Result<()> {
+    if let What::Tmpfs { options } = &mount.what {
+        return onto(root, mount, &tmpfs(options, attributes(mount))?);
+    }
+    let tree = held(config, &mount.target)?;
     if let What::Volume { fill: true, .. } = mount.what {
         fill(root, mount, &tree)?;
     }
@@ -77,6 +98,10 @@ fn one(config: &Config, root: &OwnedFd, mount: &Mount, held: Option<OwnedFd>) ->
     onto(root, mount, &tree)
 }
 
+pub fn held(config: &Config, target: &Path) -> Result<OwnedFd> {
+    config.held.borrow_mut().remove(target).context("nobody has taken hold of its source")
+}
+
 fn onto(root: &OwnedFd, mount: &Mount, tree: &OwnedFd) -> Result<()> {
     let kind = if is_directory(tree)? { Kind::Directory } else { Kind::File };
     move_mount(tree, &place(root, &mount.target, kind)?)
@@ -90,16 +115,7 @@ fn describe(mount: &Mount) -> String {
     }
 }
 
-/// A copy of the mounts at and below the source, which is looked for with `directory` as "/".
-fn source(mount: &Mount, directory: BorrowedFd) -> Result<OwnedFd> {
-    let (What::Bind { source } | What::Volume { source, .. }) = &mount.what else {
-        bail!("it has no source")
-    };
-    let found = openat2_in_root(directory, source, OFlag::O_PATH)?;
-    open_tree(found.as_fd(), "")
-}
-
-pub fn attributes(mount: &Mount) -> u64 {
+fn attributes(mount: &Mount) -> u64 {
     let bit = |attribute: &Attribute| match attribute {
         Attribute::Ro => RDONLY,
         Attribute::Nosuid => NOSUID,
@@ -169,9 +185,13 @@ fn make(root: &OwnedFd, path: &Path, kind: Kind) -> Result<Made> {
         };
         match made {
             Err(error) if is(&error, Errno::EEXIST) => {
-                let link = nix::fcntl::readlinkat(&at, name.as_os_str()).context("readlinkat()")?;
-                missing.reverse();
-                return Ok(Made::LinkTo(there.join(link).join(missing.iter().collect::<PathBuf>())));
+                let link = match nix::fcntl::readlinkat(&at, name.as_os_str()) {
+                    // Somebody has just made a directory there: once more.
+                    Err(Errno::EINVAL | Errno::ENOENT) => name.clone(),
+                    link => link.with_context(|| format!("readlinkat({name:?})"))?,
+                };
+                let rest = missing.iter().rev();
+                return Ok(Made::LinkTo(rest.fold(there.join(link), |path, name| path.join(name))));
             }
             made => made?,
         }
@@ -236,13 +256,16 @@ fn by_number(file: &OwnedFd) -> PathBuf {
 pub fn names(config: &Config) -> Result<()> {
     let root = sys::open_directory(Path::new("/"))?;
     let mut places = Vec::new();
-    for name in ["hosts", "hostname", "resolv.conf"] {
+    let Names { hosts, hostname, resolv_conf } = &config.names;
+    for (name, content) in [("hosts", hosts), ("hostname", hostname), ("resolv.conf", resolv_conf)] {
         let path = Path::new("/etc").join(name);
         if config.mounts.iter().any(|mount| path.starts_with(&mount.target)) {
             continue;
         }
         match place(&root, &path, Kind::File).and_then(|place| Ok((is_directory(&place)?, place))) {
-            Ok((is_directory, place)) if !is_directory || narrate::is_dry() => places.push((name, place)),
+            Ok((is_directory, place)) if !is_directory || narrate::is_dry() => {
+                places.push((name, content, place))
+            }
             _ => narrate::note(format_args!("the image has no place for {path:?}")),
         }
     }
@@ -251,11 +274,10 @@ pub fn names(config: &Config) -> Result<()> {
     }
     let options = [("mode", "0755"), ("size", "1m")].map(|(key, value)| (key.into(), value.into()));
     let memory = tmpfs(&options, NOSUID | NODEV | NOEXEC)?;
-    for (name, place) in places {
+    for (name, content, place) in places {
         let file = openat_create(&memory, name)?;
-        let content = content(config, name);
         if !narrate::is_dry() {
-            File::from(file).write_all(&content)?;
+            File::from(file).write_all(content)?;
         }
         let file = open_tree(memory.as_fd(), name)?;
         if config.read_only {
@@ -264,29 +286,6 @@ pub fn names(config: &Config) -> Result<()> {
         move_mount(&file, &place)?;
     }
     Ok(())
-}
-
-const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
-                     ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
-
-fn content(config: &Config, name: &str) -> Vec<u8> {
-    let hostname = nix::unistd::gethostname().unwrap_or_default();
-    match name {
-        "hostname" => [hostname.as_bytes(), b"\n"].concat(),
-        // Without an address but the loopback's, that is where its own name leads.
-        "hosts" if config.layers.contains(Layer::Net) => {
-            [HOSTS.as_bytes(), b"127.0.1.1\t", hostname.as_bytes(), b"\n"].concat()
-        }
-        // Of whom it asks for names it has what the host has, and without a network of its own all names.
-        name => of_host(&Path::new("etc").join(name)).unwrap_or_default(),
-    }
-}
-
-fn of_host(path: &Path) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let file = openat2_in_root(HERE, path, OFlag::O_RDONLY)?;
-    File::from(file).take(1 << 20).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 /// `--workdir`: made where the image has none.
