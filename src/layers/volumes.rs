@@ -255,37 +255,36 @@ fn by_number(file: &OwnedFd) -> PathBuf {
 /// them is left. An image without a place for one (or a user's volume over it) does without.
 pub fn names(config: &Config) -> Result<()> {
     let root = sys::open_directory(Path::new("/"))?;
-    let mut places = Vec::new();
+    let options = [("mode", "0755"), ("size", "1m")].map(|(key, value)| (key.into(), value.into()));
+    let memory = tmpfs(&options, NOSUID | NODEV | NOEXEC)?;
     let Names { hosts, hostname, resolv_conf } = &config.names;
     for (name, content) in [("hosts", hosts), ("hostname", hostname), ("resolv.conf", resolv_conf)] {
         let path = Path::new("/etc").join(name);
         if config.mounts.iter().any(|mount| path.starts_with(&mount.target)) {
             continue;
         }
-        match place(&root, &path, Kind::File).and_then(|place| Ok((is_directory(&place)?, place))) {
-            Ok((is_directory, place)) if !is_directory || narrate::is_dry() => {
-                places.push((name, content, place))
+        match place(&root, &path, Kind::File) {
+            Ok(place) if narrate::is_dry() || !is_directory(&place)? => {
+                move_mount(&file(&memory, name, content, config.read_only)?, &place)?;
             }
+            Err(error) if is(&error, Errno::EMFILE) => return Err(error),
             _ => narrate::note(format_args!("the image has no place for {path:?}")),
         }
     }
-    if places.is_empty() {
-        return Ok(());
-    }
-    let options = [("mode", "0755"), ("size", "1m")].map(|(key, value)| (key.into(), value.into()));
-    let memory = tmpfs(&options, NOSUID | NODEV | NOEXEC)?;
-    for (name, content, place) in places {
-        let file = openat_create(&memory, name)?;
-        if !narrate::is_dry() {
-            File::from(file).write_all(content)?;
-        }
-        let file = open_tree(memory.as_fd(), name)?;
-        if config.read_only {
-            mount_setattr(&file, false, RDONLY, 0)?;
-        }
-        move_mount(&file, &place)?;
-    }
     Ok(())
+}
+
+fn file(memory: &OwnedFd, name: &str, content: &[u8], read_only: bool) -> Result<OwnedFd> {
+    let mut file = File::from(openat_create(memory, name)?);
+    if !narrate::is_dry() {
+        file.write_all(content)?;
+    }
+    drop(file);
+    let tree = open_tree(memory.as_fd(), name)?;
+    if read_only {
+        mount_setattr(&tree, false, RDONLY, 0)?;
+    }
+    Ok(tree)
 }
 
 /// `--workdir`: made where the image has none.
