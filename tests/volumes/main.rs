@@ -209,6 +209,28 @@ fn volumes_take_their_options() {
     assert!(options(&["--mount", &format!("{mount}=false")], "/x").starts_with("rw"));
 }
 
+/// What a mount forbids is locked for who comes from a user namespace: it must be kept, and not stand in the way.
+#[test]
+fn volumes_from_a_disk_that_forbids_things_are_as_strict() {
+    if cannot() {
+        return;
+    }
+    let place = Place::new();
+    let dir = place.path("data").display().to_string();
+    let host = format!("mount -t tmpfs -o nosuid,noexec t {dir} && exec unshare -rm --map-user=54321 \"$@\"");
+    let words = ["run", "-v", &place.at("data", "/x"), "busybox", "grep", " /x ", "/proc/self/mounts"];
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", &host, "sh", lab::RUBBER, "--root"]).arg(store()).args(words);
+    // Another user's store, for who is not root in that namespace.
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    if said.starts_with("unshare: ") || said.contains("store") {
+        return skip_this(said.trim());
+    }
+    let seen = text(&output.stdout);
+    assert!(["nosuid", "noexec", "nodev"].iter().all(|word| seen.contains(word)), "{output:?}");
+}
+
 /// Or root inside could make a door to the host's disk.
 #[test]
 fn volumes_have_no_devices_in_them() {
