@@ -8,6 +8,7 @@
 // An exercise has not yet called what its solution will.
 #![cfg_attr(feature = "exercise", allow(dead_code, unused_imports, unused_variables))]
 
+#[cfg_attr(feature = "exercise", path = "cli/exercise.rs")]
 mod cli;
 mod config;
 mod layers;
@@ -21,6 +22,7 @@ mod doctor;
 mod facts;
 mod image;
 mod join;
+#[cfg_attr(feature = "exercise", path = "learn/not_yet.rs")]
 mod learn;
 mod removal;
 mod show;

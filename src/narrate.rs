@@ -56,6 +56,10 @@ pub fn keep_listener() {
     }
 }
 
+pub fn let_go_of_listener() {
+    LISTENER.take();
+}
+
 pub fn is_dry() -> bool {
     NARRATOR.get().dry
 }

@@ -26,7 +26,7 @@ pub struct Import {
     /// What to call the image
     #[arg(required_unless_present = "recipe")]
     name: Option<String>,
-    /// Make the image that this recipe describes, unless it is there: busybox, debian or workshop
+    /// Make the image that this recipe describes, unless it is there: borrowed, busybox, debian or workshop
     #[arg(long, value_name = "RECIPE", conflicts_with_all = ["source", "name"])]
     recipe: Option<String>,
 }

@@ -2,12 +2,12 @@
 
 use crate::{
     Exit,
-    learn::{self, Chapter, Checkout, Outcome, Progress},
+    learn::{self, Chapter, Checkout, Crates, Outcome, Progress},
     show::columns::{print, wrap},
 };
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -25,6 +25,13 @@ pub struct Learn {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write the exercises, with rubber's sources, into a new directory
+    Init {
+        dir: PathBuf,
+        /// Put the crates beside them, for a room without a network
+        #[arg(long)]
+        vendor: bool,
+    },
     /// List the chapters: minutes, and how far you are
     List,
     /// Build your layer, run it, and ask the kernel
@@ -37,6 +44,12 @@ enum Command {
         /// One JSON object per chapter, with all the facts
         #[arg(long)]
         json: bool,
+        /// Ask the kernel about this rubber, and build none: nobody's progress
+        #[arg(long, value_name = "BINARY", hide = true, conflicts_with = "all")]
+        with: Option<PathBuf>,
+        /// And only about its layers up to this one
+        #[arg(long, value_name = "LAYER", hide = true, requires = "with")]
+        stage: Option<String>,
     },
     /// Show the next of three hints for what is wrong right now
     Hint { chapter: Option<String> },
@@ -70,11 +83,19 @@ impl Learn {
     }
 
     fn command(self) -> Result<u8> {
+        if let Some(Command::Init { dir, vendor }) = &self.command {
+            return init(dir, if *vendor { Crates::Vendored } else { Crates::Fetched });
+        }
         let checkout = Checkout::find()?;
         match self.command {
             None => learn::watch(&checkout),
             Some(Command::List) => list(&checkout),
             Some(Command::Check { all: true, json, .. }) => check_all(&checkout, json),
+            Some(Command::Check { chapter, json, with: Some(binary), stage, .. }) => {
+                let chapter = named(&checkout, chapter)?;
+                let (outcome, facts) = learn::check_with(&checkout, &chapter, binary, stage)?;
+                show(&chapter, &outcome, &facts, 0, json)
+            }
             Some(Command::Check { chapter, json, .. }) => check(&checkout, &named(&checkout, chapter)?, json),
             Some(Command::Hint { chapter }) => hint(&checkout, &named(&checkout, chapter)?),
             Some(Command::Solution { chapter, give_up }) => {
@@ -87,9 +108,14 @@ impl Learn {
                 print(&learn::diff(&checkout, &from, &to)?)?;
                 Ok(0)
             }
-            Some(Command::Probe) => Ok(0),
+            Some(Command::Init { .. } | Command::Probe) => Ok(0),
         }
     }
+}
+
+fn init(dir: &Path, crates: Crates) -> Result<u8> {
+    print(&learn::init(dir, crates)?)?;
+    Ok(0)
 }
 
 /// The chapter that was named, else where the learner is.
@@ -119,6 +145,9 @@ fn list(checkout: &Checkout) -> Result<u8> {
         let minutes = chapter.minutes.talk + chapter.minutes.work;
         text += &format!("{mark} {:<14} {minutes:>3} min  {:<34} {state}\n", chapter.name(), chapter.title);
     }
+    let attacks = |chapter: &Chapter| chapter.attack.len();
+    let stopped: usize = chapters.iter().filter(|chapter| progress.passed(chapter)).map(attacks).sum();
+    text += &format!("\n  attacks stopped: {stopped} of {}\n", chapters.iter().map(attacks).sum::<usize>());
     print(&text)?;
     Ok(0)
 }
@@ -128,7 +157,11 @@ fn check(checkout: &Checkout, chapter: &Chapter, json: bool) -> Result<u8> {
     let (outcome, facts) = learn::check(checkout, chapter, &progress)?;
     progress.record(chapter, &outcome);
     progress.write()?;
-    let screen = outcome.screen(chapter, progress.hints(chapter));
+    show(chapter, &outcome, &facts, progress.hints(chapter), json)
+}
+
+fn show(chapter: &Chapter, outcome: &Outcome, facts: &Value, hints: usize, json: bool) -> Result<u8> {
+    let screen = outcome.screen(chapter, hints);
     print(&match json {
         true => {
             let screen = anstream::adapter::strip_str(&screen).to_string();
@@ -137,7 +170,8 @@ fn check(checkout: &Checkout, chapter: &Chapter, json: bool) -> Result<u8> {
         }
         false => screen,
     })?;
-    if !json && matches!(outcome, Outcome::Pass) {
+    if !json && matches!(outcome, Outcome::Pass(_)) {
+        print(&chapter.untried(facts).unwrap_or_default())?;
         print("  next         rubber learn: the next chapter; rubber learn solution: ours\n")?;
     }
     Ok(outcome.code())
@@ -191,31 +225,30 @@ fn start(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     let mut progress = Progress::read(checkout);
     progress.start(chapter);
     progress.write()?;
+    learn::tell_editor(checkout)?;
+    let asked = chapter.predict.iter().flat_map(|predict| wrap(&predict.ask, 65));
+    let asked = asked.zip(["predict"].into_iter().chain(std::iter::repeat("")));
     print(&format!(
-        "{}   {}\n  read         {}\n  write        {}\n  then         rubber learn\n",
+        "{}   {}\n  read         {}\n  write        {}\n{}  then         rubber learn\n",
         chapter.name(),
         chapter.title,
         checkout.short(&chapter.dir.join("README.md")),
-        checkout.short(&chapter.exercise())
+        checkout.short(&chapter.exercise()),
+        asked.map(|(line, label)| format!("  {label:<13}{line}\n")).collect::<String>(),
     ))?;
     Ok(0)
 }
 
-/// The exercise as the last commit has it.
+/// The exercise as it came.
 fn reset(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
+    let original = learn::original(checkout, chapter)?;
     let file = checkout.short(&chapter.exercise());
-    let mut git = std::process::Command::new("git");
-    git.arg("-C").arg(checkout.root()).args(["show", &format!("HEAD:./{file}")]);
-    let committed = git.output().context("cannot start git")?;
-    if !committed.status.success() {
-        bail!(Exit(2, format!("git does not have {file}: get it again from rubber's sources")));
-    }
     let backup = backup(&chapter.exercise())?;
-    fs::write(chapter.exercise(), &committed.stdout).with_context(|| format!("cannot write {file}"))?;
+    fs::write(chapter.exercise(), original).with_context(|| format!("cannot write {file}"))?;
     let mut progress = Progress::read(checkout);
     progress.forget(chapter);
     progress.write()?;
-    print(&format!("{file} is as the last commit has it; yours is {}\n", checkout.short(&backup)))?;
+    print(&format!("{file} is as it came; yours is {}\n", checkout.short(&backup)))?;
     Ok(0)
 }
 

@@ -2,6 +2,7 @@
 
 mod attach;
 mod clean;
+mod demo;
 mod doctor;
 mod end;
 mod environment;
@@ -81,10 +82,15 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Build each layer yourself, and have the kernel confirm it
     Learn(learn::Learn),
+    /// Show what each layer changes: the same command without it and with it
+    Demo(demo::Demo),
     /// Remove what killed containers and imports have left behind
     Clean(clean::Clean),
     #[command(hide = true)]
     Portrait(portrait::Args),
+    /// A process of the demos' stand-in host
+    #[command(hide = true)]
+    Serve,
 }
 
 /// Does what the command line says, and returns the exit code.
@@ -116,8 +122,10 @@ pub fn main() -> Result<u8> {
         Command::Facts(args) => facts::main(&args),
         Command::Doctor(doctor) => doctor.main(root.as_deref()),
         Command::Learn(learn) => learn.main(),
+        Command::Demo(demo) => demo.main(store()?),
         Command::Clean(clean) => clean.main(&store()?).map(|()| 0),
         Command::Portrait(args) => portrait::main(&args),
+        Command::Serve => crate::show::demo::service::main(),
     }
 }
 

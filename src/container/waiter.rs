@@ -18,7 +18,7 @@ use std::{
     ffi::CString,
     fs::OpenOptions,
     io::{PipeReader, PipeWriter, Read, Write, pipe},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
 /// The way to let the waiter go.
@@ -50,6 +50,8 @@ pub fn split(name: &str) -> Result<Result<Option<Waiter>, Fate>> {
             if poll(&mut fds, PollTimeout::ZERO)? > 0 {
                 std::process::exit(125);
             }
+            drop(parent);
+            close_all_but(pipe.as_fd())?;
             Ok(Ok(Some(Waiter { pipe, name: name.to_owned() })))
         }
         ForkResult::Parent { child } => {
@@ -57,6 +59,14 @@ pub fn split(name: &str) -> Result<Result<Option<Waiter>, Fate>> {
             wait(child, reader).map(Err)
         }
     }
+}
+
+/// What the caller had open would otherwise stay so for as long as the container runs, and whoever waits for
+/// the end of a pipe would wait that long.
+fn close_all_but(pipe: BorrowedFd) -> Result<()> {
+    let own = pipe.as_raw_fd() as u32;
+    crate::sys::close_now(3, own - 1)?;
+    crate::sys::close_now(own + 1, u32::MAX)
 }
 
 fn wait(child: Pid, mut pipe: PipeReader) -> Result<Fate> {

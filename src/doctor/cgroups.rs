@@ -7,6 +7,7 @@ use super::{
     host::{Here, read},
     limited, no, ok,
 };
+use crate::layers::cgroup;
 use nix::{
     sys::statfs::{CGROUP2_SUPER_MAGIC, TMPFS_MAGIC, statfs},
     unistd::{AccessFlags, access},
@@ -92,8 +93,13 @@ enum Place {
 
 fn place(here: &Here, controller: &str) -> Place {
     let (trees, proc_cgroup) = (all_trees(), read("/proc/self/cgroup"));
-    // Root starts at the top; others are at home only in their own cgroup, if anywhere.
-    let base = |tree: &Tree| if here.is_host_root() { tree.at.clone() } else { tree.own(&proc_cgroup) };
+    // Root starts at the top; others in what is delegated to them, if anything is.
+    let delegated = |tree: &Tree| cgroup::delegated().filter(|dir| dir.starts_with(&tree.at));
+    let base = |tree: &Tree| match tree.fstype.as_str() {
+        _ if here.is_host_root() => tree.at.clone(),
+        "cgroup2" => delegated(tree).unwrap_or_else(|| tree.own(&proc_cgroup)),
+        _ => tree.own(&proc_cgroup),
+    };
     if let Some(tree) = trees.iter().find(|tree| tree.has(controller)) {
         return Place::At(base(tree));
     }

@@ -74,6 +74,14 @@ pub fn read(proc: &Proc, facts: &mut Facts) {
     facts.limits = limits(cgroup, &ours.unwrap_or_default());
 }
 
+/// A number in the cpu.stat of the cgroup that process `pid` is in, such as `nr_throttled`.
+pub fn cpu_stat(pid: i32, name: &str) -> Option<u64> {
+    let cgroup = parse(&Proc::of(pid).ok()?.text("cgroup").ok()?);
+    let ours = mounts::parse(&Proc::own().ok()?.text("mountinfo").ok()?);
+    let stat = Chain::of("cpu", &cgroup, &ours).own("cpu.stat")?;
+    stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
 /// Lines of cgroups(7): `4:memory:/a` and `1:name=systemd:/b` for v1, `0::/c` for v2.
 fn parse(lines: &str) -> Cgroup {
     let mut paths = BTreeMap::new();

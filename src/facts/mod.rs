@@ -15,7 +15,7 @@ mod namespaces;
 mod proc;
 mod status;
 
-pub use cgroup::{Cgroup, Limits};
+pub use cgroup::{Cgroup, Limits, cpu_stat};
 pub use mounts::{Mount, parse as mounts_in};
 pub use names::{CAPABILITY_SETS, NAMESPACES};
 

@@ -115,7 +115,7 @@ fn looks_like_docker_save(files: &Path) -> bool {
 }
 
 fn configuration(digest: String, origin: Origin) -> Result<ImageConfiguration> {
-    let now = timestamp(SystemTime::now());
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let config = ConfigBuilder::default()
         .env(vec![PATH.to_owned()])
         .cmd(origin.command.split(' ').map(str::to_owned).collect::<Vec<_>>())
@@ -128,34 +128,4 @@ fn configuration(digest: String, origin: Origin) -> Result<ImageConfiguration> {
         .rootfs(RootFsBuilder::default().typ("layers").diff_ids(vec![digest]).build()?)
         .history(vec![history])
         .build()?)
-}
-
-/// RFC 3339 in UTC. The calendar is counted from March of year 0, so that the leap day is a year's last.
-fn timestamp(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn the_calendar_knows_leap_years() {
-        let at = |seconds| timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(0), "1970-01-01T00:00:00Z");
-        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(at(1_735_689_599), "2024-12-31T23:59:59Z");
-        assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00Z");
-    }
 }

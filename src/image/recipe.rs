@@ -22,6 +22,7 @@ pub struct Recipe {
 }
 
 pub const RECIPES: &[Recipe] = &[
+    Recipe { name: "borrowed", quick: true, script: include_str!("../../images/borrowed") },
     Recipe { name: "busybox", quick: true, script: include_str!("../../images/busybox") },
     Recipe { name: "debian", quick: false, script: include_str!("../../images/debian") },
     Recipe { name: "workshop", quick: true, script: include_str!("../../images/workshop") },

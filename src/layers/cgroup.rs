@@ -64,7 +64,7 @@ impl Place {
     /// the tree is not ours to divide: an ordinary user's, most often.
     pub fn find(id: &str, layers: Layers, limits: &Limits) -> Place {
         let name = format!("rubber-{id}");
-        if is_a(Path::new(ROOT), CGROUP2_SUPER_MAGIC) {
+        if version() == Version::V2 {
             let layer = [Layer::Cpu, Layer::Memory].into_iter().find(|layer| layers.contains(*layer));
             let group = |(base, layer): (PathBuf, _)| Group {
                 layer,
@@ -98,8 +98,26 @@ impl Place {
         self.groups.iter().find(|group| group.controllers.iter().any(|name| name == controller))
     }
 
-    fn made_by(&self, layer: Layer) -> impl DoubleEndedIterator<Item = &Group> {
+    /// The group that takes this controller's settings.
+    pub fn with(&self, controller: &str) -> Result<&Group> {
+        match self.of(controller) {
+            Some(group) => Ok(group),
+            None => bail!(lacking(self.version, controller)),
+        }
+    }
+
+    pub fn made_by(&self, layer: Layer) -> impl DoubleEndedIterator<Item = &Group> {
         self.groups.iter().filter(move |group| group.layer == layer)
+    }
+
+    /// The list of a group's members. In version 1 `tasks` moves one thread, and
+    /// we are no more than that; `cgroup.procs` would stop every fork on the
+    /// machine while it looks for our other threads.
+    pub fn members(&self, group: &Group) -> PathBuf {
+        group.dir.join(match self.version {
+            Version::V1 => "tasks",
+            Version::V2 => "cgroup.procs",
+        })
     }
 
     /// A file of the container's, such as the one that counts its kills.
@@ -108,10 +126,16 @@ impl Place {
     }
 }
 
+/// Where controllers are: in trees of their own also where an idle version 2
+/// tree is mounted beside them.
+pub fn version() -> Version {
+    if is_a(Path::new(ROOT), CGROUP2_SUPER_MAGIC) { Version::V2 } else { Version::V1 }
+}
+
 /// The part of the version 2 tree that is ours to divide: all of it for root.
 /// For an ordinary user the highest group above their own that they may write
 /// to (cgroups(7), "Cgroup delegation").
-fn delegated() -> Option<PathBuf> {
+pub fn delegated() -> Option<PathBuf> {
     if is_writable(Path::new(ROOT)) {
         return Some(ROOT.into());
     }
@@ -123,41 +147,21 @@ fn delegated() -> Option<PathBuf> {
     above.iter().take_while(ours).last().map(|dir| dir.to_path_buf())
 }
 
-/// Makes the groups of `layer` and writes the limits into them.
-pub fn limit(config: &Config, layer: Layer, settings: &[Setting]) -> Result<()> {
+/// The groups that `layer` makes; where there are none, that is told.
+pub fn groups(config: &Config, layer: Layer) -> impl Iterator<Item = &Group> {
     let place = &config.cgroup;
-    tell_why_none(place, layer);
-    for group in place.made_by(layer) {
-        sys::mkdir(&group.dir, 0o755)?;
-    }
-    for setting in settings {
-        let Some(group) = place.of(setting.controller) else {
-            bail!(lacking(place.version, setting.controller))
-        };
-        if place.version == Version::V2 {
-            enable(&group.dir, setting.controller)?;
-        }
-        let file = group.dir.join(setting.file);
-        if setting.by_default && !file.exists() && !narrate::is_dry() {
-            continue;
-        }
-        sys::write(&file, &setting.value)?;
-    }
-    Ok(())
-}
-
-fn tell_why_none(place: &Place, layer: Layer) {
     if place.groups.is_empty() {
         narrate::note(format_args!("no cgroup: the tree is not ours to divide (rubber doctor says why)"));
     } else if place.made_by(layer).next().is_none() {
         narrate::note(format_args!("version 2 has one group for all controllers: this is the one above"));
     }
+    place.made_by(layer)
 }
 
-/// In version 2 a group has a controller's files only where its parent passes
-/// the controller on.
-fn enable(group: &Path, controller: &str) -> Result<()> {
-    let parent = group.parent().context("a cgroup has a parent")?;
+/// In version 2 a group has a controller's files only where its parent hands
+/// the controller down.
+pub fn hand_down(group: &Group, controller: &str) -> Result<()> {
+    let parent = group.dir.parent().context("a cgroup has a parent")?;
     let has = |file: &str| {
         let names = read_to_string(parent.join(file)).unwrap_or_default();
         names.split_whitespace().any(|name| name == controller)
@@ -180,22 +184,6 @@ fn lacking(version: Version, controller: &str) -> String {
         (Version::V1, false) => "only root has it in cgroup version 1: sudo, or boot with version 2".into(),
     };
     format!("this limit needs the {controller} controller, which we do not have\n        {next}")
-}
-
-/// Goes into the groups of `layer`: 0 means "the one who writes". In version 1
-/// `tasks` moves this one thread, and we are no more than that; `cgroup.procs`
-/// would stop every fork on the machine while it looks for our other threads.
-pub fn join(config: &Config, layer: Layer) -> Result<()> {
-    let file = match config.cgroup.version {
-        Version::V1 => "tasks",
-        Version::V2 => "cgroup.procs",
-    };
-    tell_why_none(&config.cgroup, layer);
-    config.cgroup.made_by(layer).try_for_each(|group| sys::write(&group.dir.join(file), "0"))
-}
-
-pub fn remove(config: &Config, layer: Layer) -> Result<()> {
-    config.cgroup.made_by(layer).rev().try_for_each(|group| remove_group(&group.dir))
 }
 
 /// Removes a group, and whoever is still in it: without a pid namespace a

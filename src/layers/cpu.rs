@@ -4,19 +4,41 @@ use super::{
     Layer,
     cgroup::{self, Setting, Version},
 };
-use crate::config::{CPU_PERIOD, Config, Limits};
+use crate::{
+    config::{CPU_PERIOD, Config, Limits},
+    sys,
+};
 use anyhow::Result;
 
+/// A group is a directory, and a limit is a file in it.
 pub fn limit(config: &Config) -> Result<()> {
-    cgroup::limit(config, Layer::Cpu, &settings(config.cgroup.version, &config.limits))
+    let place = &config.cgroup;
+    for group in cgroup::groups(config, Layer::Cpu) {
+        sys::mkdir(&group.dir, 0o755)?;
+    }
+    for setting in settings(place.version, &config.limits) {
+        let group = place.with(setting.controller)?;
+        if place.version == Version::V2 {
+            cgroup::hand_down(group, setting.controller)?;
+        }
+        sys::write(&group.dir.join(setting.file), &setting.value)?;
+    }
+    Ok(())
 }
 
+/// 0 means "the one who writes". Whoever is forked from here on is in it, too.
 pub fn join(config: &Config) -> Result<()> {
-    cgroup::join(config, Layer::Cpu)
+    for group in cgroup::groups(config, Layer::Cpu) {
+        sys::write(&config.cgroup.members(group), "0")?;
+    }
+    Ok(())
 }
 
 pub fn remove(config: &Config) -> Result<()> {
-    cgroup::remove(config, Layer::Cpu)
+    for group in config.cgroup.made_by(Layer::Cpu).rev() {
+        cgroup::remove_group(&group.dir)?;
+    }
+    Ok(())
 }
 
 /// Which file takes which number.
@@ -53,7 +75,7 @@ fn parents_memory_nodes() -> String {
 /// Shares (2 to 262144, usually 1024) as a weight (1 to 10000, usually 100): a
 /// straight line from one range to the other, as runtimes and Kubernetes
 /// (KEP-2254) draw it. The defaults do not meet: 1024 shares are 39.
-fn weight(shares: u64) -> u64 {
+pub fn weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142
 }
 

@@ -4,20 +4,45 @@ use super::{
     Layer,
     cgroup::{self, Setting, Version},
 };
-use crate::config::{Config, Limits};
+use crate::{
+    config::{Config, Limits},
+    narrate, sys,
+};
 use anyhow::Result;
 use std::fs::read_to_string;
 
 pub fn limit(config: &Config) -> Result<()> {
-    cgroup::limit(config, Layer::Memory, &settings(config.cgroup.version, &config.limits))
+    let place = &config.cgroup;
+    for group in cgroup::groups(config, Layer::Memory) {
+        sys::mkdir(&group.dir, 0o755)?;
+    }
+    for setting in settings(place.version, &config.limits) {
+        let group = place.with(setting.controller)?;
+        if place.version == Version::V2 {
+            cgroup::hand_down(group, setting.controller)?;
+        }
+        let file = group.dir.join(setting.file);
+        if !setting.by_default || file.exists() || narrate::is_dry() {
+            sys::write(&file, &setting.value)?;
+        }
+    }
+    Ok(())
 }
 
+/// In version 1 the memory and the pids tree have a group each. Memory that was
+/// taken before stays with whom it was taken from, so this comes early.
 pub fn join(config: &Config) -> Result<()> {
-    cgroup::join(config, Layer::Memory)
+    for group in cgroup::groups(config, Layer::Memory) {
+        sys::write(&config.cgroup.members(group), "0")?;
+    }
+    Ok(())
 }
 
 pub fn remove(config: &Config) -> Result<()> {
-    cgroup::remove(config, Layer::Memory)
+    for group in config.cgroup.made_by(Layer::Memory).rev() {
+        cgroup::remove_group(&group.dir)?;
+    }
+    Ok(())
 }
 
 /// Which file takes which number. Version 1 counts memory and swap in one sum,

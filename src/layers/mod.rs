@@ -22,7 +22,9 @@ pub mod userns;
 pub mod uts;
 
 pub mod cgroup;
+#[cfg_attr(feature = "exercise-cpu", path = "../../workshop/08_cpu/exercise.rs")]
 pub mod cpu;
+#[cfg_attr(feature = "exercise-memory", path = "../../workshop/09_memory/exercise.rs")]
 pub mod memory;
 
 pub mod devices;

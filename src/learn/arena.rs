@@ -26,9 +26,12 @@ use std::{
 pub struct Attempt {
     /// The learner's rubber.
     pub binary: PathBuf,
-    pub layer: String,
+    /// The last one that is on; without any there is no container at all.
+    pub layer: Option<String>,
     /// For `rubber run`.
     pub flags: Vec<String>,
+    /// What the container tries against the arena.
+    pub attacks: Vec<String>,
 }
 
 /// The warden gives an attempt less than this; beyond it the warden itself is in trouble.
@@ -37,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs it, and returns the facts before, inside and after.
 pub fn run(attempt: &Attempt) -> Result<Value> {
     let groups = ground::make_groups()?;
+    if attempt.attacks.iter().any(|attack| attack == "spin") {
+        ground::prefer(&groups);
+    }
     let told = told(attempt, &groups);
     ground::remove_groups(&groups)?;
     match serde_json::from_slice::<Result<Value, String>>(&told?) {

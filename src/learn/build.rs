@@ -1,6 +1,7 @@
 //! The learner's rubber: this crate, with an exercise in the place of a layer.
 
 use super::{Chapter, Checkout};
+use crate::narrate;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::{
@@ -21,18 +22,16 @@ pub enum Built {
 /// Builds with the exercise of each of `chapters` in place. In a target directory of its own, so
 /// that the learner's half-finished layers never end up in the rubber that checks them.
 pub fn build(checkout: &Checkout, chapters: &[&Chapter]) -> Result<Built> {
+    if !checkout.root().join("target/learn").exists() {
+        narrate::warn(format_args!("the first build may take a minute; those after it take a second or two"));
+    }
     let features: Vec<_> = chapters.iter().map(|chapter| format!("exercise-{}", chapter.layer())).collect();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo
         .args(["build", "--quiet", "--bin", "rubber", "--message-format=json-diagnostic-rendered-ansi"])
-        .args([
-            "--config",
-            "profile.dev.debug=false",
-            "--target-dir",
-            "target/learn",
-            "--features",
-            &features.join(","),
-        ])
+        .args(["--target-dir", "target/learn", "--features", &features.join(",")])
+        // What it depends on was built for our own rubber, most likely, and is not built again.
+        .args(["--config", "profile.dev.debug=false", "--config", "build.build-dir='target'"])
         .current_dir(checkout.root())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -3,6 +3,7 @@
 use super::Checkout;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Deserialize)]
@@ -21,7 +22,11 @@ pub struct Chapter {
     pub flags: Vec<String>,
     pub step: Vec<Step>,
     pub check: Vec<Check>,
+    #[serde(default)]
+    pub cannot: Vec<Cannot>,
     pub diagnosis: Vec<Diagnosis>,
+    pub attack: Vec<Attack>,
+    pub predict: Vec<Predict>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,8 +52,25 @@ pub struct Check {
     pub id: String,
     /// The step that makes it hold.
     pub step: u8,
+    /// The cgroup version it is about, where it is about one: `v1` or `v2`.
+    #[serde(default)]
+    pub only: Option<String>,
     /// All of these must hold: see `expect`.
     pub expect: Vec<String>,
+    /// It is true at this stage, and need not be at a later one.
+    #[serde(default)]
+    pub only_here: bool,
+}
+
+/// What a machine may lack, so that it cannot tell right from wrong.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cannot {
+    /// The check it cannot make; all of them where none is named.
+    #[serde(default)]
+    pub check: Option<String>,
+    pub when: Vec<String>,
+    pub why: String,
 }
 
 /// A way to be wrong that has a name.
@@ -58,10 +80,13 @@ pub struct Diagnosis {
     pub id: String,
     /// The step whose hints help.
     pub step: u8,
+    /// The cgroup version on which one can be wrong in this way, where the other knows no such thing.
+    #[serde(default)]
+    pub only: Option<String>,
     /// It is this one when all of these hold, and none above it in the file does.
     pub when: Vec<String>,
     pub says: String,
-    /// The call to show, with the line of the exercise it is in.
+    /// The call to show, with the line of the exercise it is in; behind a space, what is in that call.
     #[serde(default)]
     pub did: Option<String>,
     pub expected: String,
@@ -73,6 +98,37 @@ pub struct Diagnosis {
     /// Wrong versions of the exercise in `mistakes/` that must get exactly this: the tests' business.
     #[serde(rename = "mistakes")]
     _mistakes: Vec<String>,
+    /// Those that come to this where the kernel stops an ordinary user from making them.
+    #[serde(rename = "as_user", default)]
+    _as_user: Vec<String>,
+}
+
+/// What works before this chapter, and must fail from here on.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attack {
+    /// Its name in `attack.rs`.
+    pub id: String,
+    /// The step that stops it.
+    pub step: u8,
+    pub says: String,
+    /// It has worked when all of these hold.
+    pub worked: Vec<String>,
+    pub got: String,
+    pub kernel: String,
+    pub why: String,
+    pub next: String,
+    pub man: String,
+    /// Why an ordinary user cannot be shown that it works before.
+    pub root_only: Option<String>,
+}
+
+/// To be answered before anything is built.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Predict {
+    pub ask: String,
+    pub answer: String,
 }
 
 impl Chapter {
@@ -126,6 +182,23 @@ impl Chapter {
     /// As the learner sees it named: `05 uts`.
     pub fn name(&self) -> String {
         format!("{:02} {}", self.number(), self.layer())
+    }
+
+    /// The attacks of which this user can be shown that they work without the layer.
+    pub fn shown_here(&self) -> impl Iterator<Item = &Attack> {
+        let is_root = nix::unistd::geteuid().is_root();
+        self.attack.iter().filter(move |attack| is_root || attack.root_only.is_none())
+    }
+
+    /// What of the chapter this machine did not try: it has one version of cgroups.
+    pub fn untried(&self, facts: &Value) -> Option<String> {
+        let (here, other) = if facts["run"]["cgroup"] == "v2" { (2, 1) } else { (1, 2) };
+        let has_both = self.diagnosis.iter().any(|diagnosis| diagnosis.only.is_some());
+        has_both.then(|| {
+            format!(
+                "  tried        version {here} of cgroups; what you wrote for {other} was only compiled\n"
+            )
+        })
     }
 
     pub fn step(&self, id: u8) -> Option<&Step> {

@@ -2,13 +2,13 @@
 
 use super::{
     Chapter, Checkout, Outcome, Progress,
-    arena::{self, Attempt},
     build::{self, Built},
-    verdict,
+    proof,
 };
 use crate::{doctor, narrate};
 use anyhow::Result;
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// Checks one chapter. The facts are null where it did not come so far.
 pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Result<(Outcome, Value)> {
@@ -20,24 +20,44 @@ pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Res
     let is_own = |other: &&Chapter| other.id == chapter.id || progress.stands(other);
     let own: Vec<_> = all.iter().filter(is_own).collect();
     narrate::warn(format_args!("building your {} layer, then asking the kernel ...", chapter.layer()));
-    let binary = match build::build(checkout, &own)? {
-        Built::Binary(binary) => binary,
-        Built::Error { text, step } => return Ok((Outcome::Compiler { text, step }, Value::Null)),
-    };
-    let attempt = Attempt { binary, layer: chapter.layer().into(), flags: chapter.flags.clone() };
-    let facts = arena::run(&attempt)?;
-    Ok((verdict::judge(checkout, chapter, &facts)?, facts))
+    match build::build(checkout, &own)? {
+        Built::Binary(binary) => proof::prove(checkout, chapter, binary, chapter.layer()),
+        Built::Error { text, step } => Ok((Outcome::Compiler { text, step }, Value::Null)),
+    }
+}
+
+/// The same for a learner's rubber that is built already, with its layers up to `stage`, or all that the
+/// chapter is about.
+pub fn check_with(
+    checkout: &Checkout,
+    chapter: &Chapter,
+    binary: PathBuf,
+    stage: Option<String>,
+) -> Result<(Outcome, Value)> {
+    match why_not_here(chapter) {
+        Some(why) => Ok((Outcome::Cannot { why }, Value::Null)),
+        None => proof::prove(checkout, chapter, binary, stage.as_deref().unwrap_or(chapter.layer())),
+    }
 }
 
 /// What this machine lacks for the chapter, and the fix.
 pub fn why_not_here(chapter: &Chapter) -> Option<String> {
+    why_not(chapter, &doctor::examine(None).chapters)
+}
+
+/// Those of `chapters` that lack nothing here.
+pub fn runnable<'a>(chapters: &[&'a Chapter]) -> Vec<&'a Chapter> {
+    let found = doctor::examine(None).chapters;
+    chapters.iter().copied().filter(|chapter| why_not(chapter, &found).is_none()).collect()
+}
+
+fn why_not(chapter: &Chapter, machine: &[doctor::Chapter]) -> Option<String> {
     if chapter.layer() == "user" && !nix::unistd::geteuid().is_root() {
         return Some(
             "an ordinary user has only one id in the arena, and nobody to become; try as root".into(),
         );
     }
-    let chapters = doctor::examine(None).chapters;
-    let found = chapters.into_iter().find(|found| found.name == chapter.layer())?;
-    let fix = found.fix.map(|fix| format!("; {fix}")).unwrap_or_default();
+    let found = machine.iter().find(|found| found.name == chapter.layer())?;
+    let fix = found.fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
     (!found.runs).then(|| format!("{}{fix}", found.why))
 }

@@ -13,15 +13,21 @@ pub struct Checkout {
 }
 
 impl Checkout {
+    pub fn at(root: &Path) -> Checkout {
+        Checkout { root: root.into() }
+    }
+
     /// The one we stand in, else the one this binary was built in.
     pub fn find() -> Result<Checkout> {
         let places = [env::current_dir().ok(), env::current_exe().ok()];
         let above = places.iter().flatten().flat_map(|place| place.ancestors());
         match above.into_iter().find(|dir| is_checkout(dir)) {
-            Some(root) => Ok(Checkout { root: root.into() }),
+            Some(root) => Ok(Checkout::at(root)),
             None => bail!(Exit(
                 2,
-                "the exercises are in rubber's sources: cd into a checkout of them, then rubber learn".into()
+                "the exercises are in rubber's sources: cd into a checkout of them, \
+                 or have one written: rubber learn init DIR"
+                    .into()
             )),
         }
     }

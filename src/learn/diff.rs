@@ -60,7 +60,8 @@ pub fn diff(checkout: &Checkout, from: &Chapter, to: &Chapter) -> Result<String>
 fn facts(chapter: &Chapter) -> Result<Value> {
     let binary = std::env::current_exe().context("cannot find our own binary")?;
     let flags = chapter.flags.clone();
-    let facts = arena::run(&Attempt { binary, layer: chapter.layer().into(), flags })?;
+    let layer = Some(chapter.layer().into());
+    let facts = arena::run(&Attempt { binary, layer, flags, attacks: vec![] })?;
     if facts["run"]["genuine"] != true {
         bail!("{} does not run here: {}", chapter.name(), facts["run"]["error"]);
     }

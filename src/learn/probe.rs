@@ -1,5 +1,6 @@
 //! The probe: rubber itself as the container's only program. It tells what it sees, and holds still.
 
+use super::attack::{self, Orders};
 use crate::facts;
 use anyhow::{Result, bail};
 use nix::sys::{socket, stat::stat};
@@ -34,8 +35,16 @@ pub fn main() -> Result<u8> {
     let question: Question = serde_json::from_slice(&hear()?)?;
     say(&serde_json::to_vec(&Answer { nonce: question.nonce.clone(), inside: look(&question) })?)?;
     // Until the witness has looked at us from outside, and closes its end.
-    while !hear()?.is_empty() {}
-    Ok(question.code)
+    loop {
+        let orders = hear()?;
+        if orders.is_empty() {
+            return Ok(question.code);
+        }
+        let orders: Orders = serde_json::from_slice(&orders)?;
+        for name in &orders.attacks {
+            say(&serde_json::to_vec(&attack::attempt(name, &orders))?)?;
+        }
+    }
 }
 
 fn look(question: &Question) -> Value {

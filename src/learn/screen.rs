@@ -1,7 +1,11 @@
 //! What the learner reads: at most twelve lines of eighty columns, and one failure at a time.
 
-use super::{Chapter, Outcome, verdict::Finding};
+use super::{
+    Chapter, Outcome,
+    verdict::{Finding, Stand},
+};
 use crate::show::columns::{fit, wrap};
+use std::iter;
 
 const WIDTH: usize = 80;
 const LABEL: usize = 15;
@@ -10,9 +14,7 @@ impl Outcome {
     /// The outcome of a check of `chapter`, for a terminal; `hints` of the three were read already.
     pub fn screen(&self, chapter: &Chapter, hints: usize) -> String {
         match self {
-            Outcome::Pass => {
-                format!("{} {}   {}\n", green("✓"), chapter.name(), "the kernel confirms it")
-            }
+            Outcome::Pass(stand) => stand.screen(chapter),
             Outcome::NotYet { step, does, place } => format!(
                 "{} {}   not yet: step {step}, {does}\n{}{}{}",
                 yellow("·"),
@@ -30,6 +32,24 @@ impl Outcome {
                 format!("{} {}   this machine cannot tell\n{}", yellow("?"), chapter.name(), rows("why", why))
             }
         }
+    }
+}
+
+impl Stand {
+    fn screen(&self, chapter: &Chapter) -> String {
+        let mut text = format!("{} {}   {}\n", green("✓"), chapter.name(), "the kernel confirms it");
+        let stopped = self.stopped.iter().zip(["stopped"].into_iter().chain(iter::repeat("")));
+        text.extend(stopped.map(|(says, label)| row(label, says)));
+        text.extend(self.untold.iter().map(|why| rows("cannot tell", why)));
+        if self.attacks + self.checks > 0 {
+            let both = format!("{} earlier attacks fail, {} earlier checks hold", self.attacks, self.checks);
+            text += &row("and still", &both);
+        }
+        for predict in &chapter.predict {
+            text += &rows("asked", &predict.ask);
+            text += &rows("answer", &predict.answer);
+        }
+        text
     }
 }
 

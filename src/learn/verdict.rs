@@ -4,19 +4,17 @@ use super::{
     Chapter, Checkout,
     chapter::{Check, Diagnosis},
     expect::{fill, holds},
+    not_yet::NOT_YET,
 };
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
 
-/// How an exercise begins to say that a step is not written.
-pub const NOT_YET: &str = "not yet: step";
-
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    Pass,
+    Pass(Stand),
     /// The exercise stopped at a step, at `place` (file and line).
     NotYet {
         step: u8,
@@ -33,6 +31,19 @@ pub enum Outcome {
     Cannot {
         why: String,
     },
+}
+
+/// What a passed chapter stands against.
+#[derive(Debug, Default, Serialize)]
+pub struct Stand {
+    /// Attacks that worked before this layer, and do no more.
+    pub stopped: Vec<String>,
+    /// Those of which that cannot be shown here, each with the reason.
+    pub untold: Vec<String>,
+    /// Attacks of earlier chapters that fail, still.
+    pub attacks: usize,
+    /// Checks of earlier chapters that hold, still.
+    pub checks: usize,
 }
 
 /// One failure, as the screen shows it.
@@ -54,7 +65,7 @@ pub struct Finding {
 impl Outcome {
     pub fn code(&self) -> u8 {
         match self {
-            Outcome::Pass => 0,
+            Outcome::Pass(_) => 0,
             Outcome::Cannot { .. } => 3,
             _ => 1,
         }
@@ -71,40 +82,92 @@ impl Outcome {
     }
 }
 
-/// Judges an attempt at `chapter` by its facts.
-pub fn judge(checkout: &Checkout, chapter: &Chapter, facts: &Value) -> Result<Outcome> {
+/// Judges an attempt at `chapter` by its facts: what is wrong, if anything. What the `earlier` chapters
+/// ask for must hold, too.
+pub fn judge(
+    checkout: &Checkout,
+    chapter: &Chapter,
+    earlier: &[&Chapter],
+    facts: &Value,
+) -> Result<Option<Outcome>> {
+    if let Some(cannot) = lacking(chapter, None, facts)? {
+        return Ok(Some(cannot));
+    }
     if let Some(not_yet) = not_yet(chapter, facts) {
-        return Ok(not_yet);
+        return Ok(Some(not_yet));
     }
     let run = &facts["run"];
-    if run["flood"] == true || run["timeout"] == true {
-        return Ok(Outcome::Wrong(endless(run["flood"] == true)));
+    if let Some(finding) = not_trusted(run) {
+        return Ok(Some(Outcome::Wrong(finding)));
     }
-    if run["genuine"] == false {
-        return Ok(Outcome::Wrong(forged()));
-    }
-    let failed = failed_check(chapter, facts)?;
+    let failed = failed_check(chapter, |_| true, facts)?;
     if failed.is_none() && run["genuine"] == true {
-        return Ok(Outcome::Pass);
+        if let Some(finding) = no_longer(earlier, facts)? {
+            return Ok(Some(Outcome::Wrong(finding)));
+        }
+        return chapter
+            .check
+            .iter()
+            .find_map(|check| lacking(chapter, Some(check), facts).transpose())
+            .transpose();
     }
     for diagnosis in &chapter.diagnosis {
-        if all_hold(&diagnosis.when, facts)? {
-            return Ok(Outcome::Wrong(shown(checkout, chapter, diagnosis, facts)));
+        if concerns(&diagnosis.only, facts) && all_hold(&diagnosis.when, facts)? {
+            return Ok(Some(Outcome::Wrong(shown(checkout, chapter, diagnosis, facts))));
         }
     }
-    Ok(Outcome::Wrong(match run["met"] == true {
+    Ok(Some(Outcome::Wrong(match run["met"] == true {
         true => unnamed(chapter, failed, facts),
         false => not_started(facts),
-    }))
+    })))
 }
 
-fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
+pub fn not_trusted(run: &Value) -> Option<Finding> {
+    if run["flood"] == true || run["timeout"] == true {
+        return Some(endless(run["flood"] == true));
+    }
+    (run["genuine"] == false).then(forged)
+}
+
+/// The first check of an earlier chapter that does not hold in this one.
+fn no_longer(earlier: &[&Chapter], facts: &Value) -> Result<Option<Finding>> {
+    for chapter in earlier {
+        if let Some((check, text)) = failed_check(chapter, |check| !check.only_here, facts)? {
+            return Ok(Some(fallen(chapter, check, text, facts)));
+        }
+    }
+    Ok(None)
+}
+
+pub fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
     expressions.iter().try_fold(true, |all, text| Ok(all && holds(text, facts)?))
 }
 
+/// Whether it is about the cgroup version there is.
+fn concerns(only: &Option<String>, facts: &Value) -> bool {
+    only.as_ref().is_none_or(|version| facts["run"]["cgroup"] == **version)
+}
+
+/// What the machine lacks for this check, or for all of them.
+pub fn lacking(chapter: &Chapter, check: Option<&Check>, facts: &Value) -> Result<Option<Outcome>> {
+    for cannot in &chapter.cannot {
+        if cannot.check.as_ref() == check.map(|check| &check.id) && all_hold(&cannot.when, facts)? {
+            return Ok(Some(Outcome::Cannot { why: cannot.why.clone() }));
+        }
+    }
+    Ok(None)
+}
+
 /// The first comparison that does not hold, and the check it belongs to.
-fn failed_check<'a>(chapter: &'a Chapter, facts: &Value) -> Result<Option<(&'a Check, &'a str)>> {
-    for check in &chapter.check {
+fn failed_check<'a>(
+    chapter: &'a Chapter,
+    counts: fn(&Check) -> bool,
+    facts: &Value,
+) -> Result<Option<(&'a Check, &'a str)>> {
+    for check in chapter.check.iter().filter(|check| counts(check) && concerns(&check.only, facts)) {
+        if lacking(chapter, Some(check), facts)?.is_some() {
+            continue;
+        }
         for text in &check.expect {
             if !holds(text, facts)? {
                 return Ok(Some((check, text)));
@@ -125,10 +188,11 @@ fn not_yet(chapter: &Chapter, facts: &Value) -> Option<Outcome> {
 
 fn shown(checkout: &Checkout, chapter: &Chapter, diagnosis: &Diagnosis, facts: &Value) -> Finding {
     let filled = |text: &str| fill(text, facts);
-    let did = diagnosis.did.as_ref().and_then(|name| {
+    let did = diagnosis.did.as_ref().and_then(|did| {
+        let (name, part) = did.split_once(' ').unwrap_or((did, ""));
         let place = place(&chapter.exercise(), name);
         let place = place.map(|line| format!("{}:{line}", checkout.short(&chapter.exercise())));
-        Some((call(facts, name)?, place.unwrap_or_default()))
+        Some((call(facts, name, part)?, place.unwrap_or_default()))
     });
     Finding {
         diagnosis: diagnosis.id.clone(),
@@ -144,11 +208,15 @@ fn shown(checkout: &Checkout, chapter: &Chapter, diagnosis: &Diagnosis, facts: &
     }
 }
 
-/// The last call of this name that was made, in the narrator's words.
-fn call(facts: &Value, name: &str) -> Option<String> {
+/// The last call of this name and with `part` in it that was made, in the narrator's words.
+fn call(facts: &Value, name: &str, part: &str) -> Option<String> {
     let told = facts["run"]["calls"].as_array()?;
-    let begins = |call: &&str| call.strip_prefix(name).is_some_and(|rest| rest.starts_with('('));
-    told.iter().rev().filter_map(|line| line["call"].as_str()).find(begins).map(str::to_owned)
+    let begins = |call: &&str| {
+        call.strip_prefix(name).is_some_and(|rest| rest.starts_with('(') && rest.contains(part))
+    };
+    let call = told.iter().rev().filter_map(|line| line["call"].as_str()).find(begins)?;
+    // The value counts, and there is only so much room.
+    Some(call.replace("\"/sys/fs/cgroup/", "\""))
 }
 
 /// The line that calls it, where there is just one.
@@ -215,6 +283,21 @@ fn not_started(facts: &Value) -> Finding {
     }
 }
 
+fn fallen(chapter: &Chapter, check: &Check, text: &str, facts: &Value) -> Finding {
+    Finding {
+        diagnosis: format!("earlier.{}", check.id),
+        step: 1,
+        says: format!("an earlier layer no longer holds: {}, {}", chapter.name(), check.id),
+        expected: text.to_owned(),
+        got: sides(text, facts),
+        kernel: format!("rubber learn check {:02} --json has all the facts", chapter.number()),
+        why: "each layer comes on top of those before it, and must leave them standing".into(),
+        next: "look for what undoes it, then: rubber learn check".into(),
+        man: "namespaces(7)".into(),
+        did: None,
+    }
+}
+
 fn unnamed(chapter: &Chapter, failed: Option<(&Check, &str)>, facts: &Value) -> Finding {
     let text = failed.map_or("the probe answers", |(_, text)| text);
     let (step, id) = failed.map_or((1, "probe"), |(check, _)| (check.step, &check.id));
@@ -239,4 +322,84 @@ fn sides(text: &str, facts: &Value) -> String {
         false => word.to_owned(),
     };
     text.split(' ').map(value).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A chapter with a check that not every machine can make.
+    fn judged(facts: Value) -> Outcome {
+        let text = r#"
+            title = "x"
+            minutes = { talk = 1, do = 1 }
+            teaches = []
+            step = []
+            attack = []
+            predict = []
+            [[cannot]]
+            when = ["run.controllers lacks \"memory\""]
+            why = "no controller"
+            [[cannot]]
+            check = "swap"
+            when = ["run.counts_swap == false"]
+            why = "swap is not counted"
+            [[check]]
+            id = "memory"
+            step = 1
+            expect = ["limits.memory == 1"]
+            [[check]]
+            id = "swap"
+            step = 2
+            expect = ["limits.memory_swap == 2"]
+            [[check]]
+            id = "elsewhere"
+            step = 3
+            only = "v2"
+            expect = ["limits.memory == 7"]
+            [[diagnosis]]
+            id = "elsewhere"
+            step = 1
+            only = "v2"
+            when = ["run.met == true"]
+            says = ""
+            expected = ""
+            got = ""
+            kernel = ""
+            why = ""
+            next = ""
+            man = ""
+            mistakes = []
+        "#;
+        let chapter: Chapter = toml::from_str(text).unwrap();
+        let wrong = judge(&Checkout::find().unwrap(), &chapter, &[], &facts).unwrap();
+        wrong.unwrap_or(Outcome::Pass(Stand::default()))
+    }
+
+    fn facts(limits: Value, counts_swap: bool) -> Value {
+        let run = json!({"cgroup": "v1", "controllers": ["memory"], "counts_swap": counts_swap, "genuine": true, "met": true});
+        json!({"run": run, "limits": limits})
+    }
+
+    #[test]
+    fn what_the_machine_does_not_count_is_no_pass_and_no_fault() {
+        let all = json!({"memory": 1, "memory_swap": 2});
+        assert_eq!(judged(facts(all, true)).code(), 0);
+        assert_eq!(judged(facts(json!({"memory": 1}), true)).code(), 1);
+        assert_eq!(judged(facts(json!({"memory": 1}), false)).code(), 3);
+        assert_eq!(judged(facts(json!({"memory": 5}), false)).code(), 1);
+    }
+
+    #[test]
+    fn without_the_controller_nothing_can_be_told() {
+        let facts = json!({"run": {"cgroup": "v1", "controllers": [], "error": "not yet: step 1 at x:1"}});
+        assert_eq!(judged(facts).code(), 3);
+    }
+
+    #[test]
+    fn a_wrong_turn_of_the_other_version_is_none_here() {
+        let Outcome::Wrong(finding) = judged(facts(json!({"memory": 5}), true)) else { panic!("a pass") };
+        assert_eq!(finding.diagnosis, "run.unnamed");
+    }
 }

@@ -1,7 +1,7 @@
 //! `rubber learn`: the chapter and its steps, and a check after each save.
 
-use super::{Chapter, Checkout, Progress, check};
-use crate::show::columns::print;
+use super::{Chapter, Checkout, Progress, check, editor};
+use crate::show::columns::{print, wrap};
 use anyhow::{Context, Result};
 use std::{path::Path, thread::sleep, time::Duration, time::SystemTime};
 
@@ -13,16 +13,20 @@ pub fn watch(checkout: &Checkout) -> Result<u8> {
     let chapters = Chapter::all(checkout)?;
     let mut progress = Progress::read(checkout);
     let chapter = progress.current(&chapters).context("there are no chapters in workshop/")?;
+    editor::tell(checkout)?;
     print(&intro(checkout, chapter))?;
     let mut seen = None;
     loop {
         let now = saved(&chapter.exercise());
         if now != seen {
             seen = now;
-            let (outcome, _) = check(checkout, chapter, &progress)?;
+            let (outcome, facts) = check(checkout, chapter, &progress)?;
             progress.record(chapter, &outcome);
             progress.write()?;
             print(&outcome.screen(chapter, progress.hints(chapter)))?;
+            if outcome.code() == 0 {
+                print(&chapter.untried(&facts).unwrap_or_default())?;
+            }
             print(&format!(
                 "\nwaiting for {} to be saved; Ctrl-C ends\n",
                 checkout.short(&chapter.exercise())
@@ -37,6 +41,8 @@ fn saved(file: &Path) -> Option<SystemTime> {
 }
 
 fn intro(checkout: &Checkout, chapter: &Chapter) -> String {
+    let asked = chapter.predict.iter().flat_map(|predict| wrap(&format!("Predict: {}", predict.ask), 76));
+    let asked = asked.map(|line| format!("  {line}\n"));
     let steps = chapter.step.iter().map(|step| format!("  {}. {}\n", step.id, step.does));
     format!(
         "{}   {} ({} minutes)\n  about  {}\n\n  read   {}\n  write  {}\n\n{}\nIt begins red: each step says \"not yet\" until it is written.\n\n",
@@ -46,6 +52,6 @@ fn intro(checkout: &Checkout, chapter: &Chapter) -> String {
         chapter.teaches.join(", "),
         checkout.short(&chapter.dir.join("README.md")),
         checkout.short(&chapter.exercise()),
-        steps.collect::<String>(),
+        steps.chain(["\n".into()]).chain(asked).collect::<String>(),
     )
 }

@@ -5,8 +5,11 @@
 
 use super::{
     arena::Attempt,
+    asked,
+    attack::{self, Told},
     expect, ground,
     probe::{Answer, HELLO, LONGEST, Question},
+    targets::Targets,
 };
 use crate::{
     container,
@@ -28,7 +31,7 @@ use nix::{
 use serde_json::{Value, json};
 use std::{
     fs::{self, File},
-    io::{IoSliceMut, Read},
+    io::{IoSliceMut, Read, Write},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::Path,
@@ -40,12 +43,15 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How much it may print.
 const MOST: usize = 1 << 20;
-/// A group the caller is in, that the container should not be.
-const HOSTS_GROUP: u32 = 4242;
 
 struct Watch {
     socket: OwnedFd,
     question: Question,
+    /// What no container should learn of the host.
+    secret: String,
+    targets: Option<Targets>,
+    /// The learner's rubber.
+    rubber: i32,
     /// Who said hello.
     probe: Option<i32>,
     facts: Value,
@@ -54,24 +60,25 @@ struct Watch {
 
 /// Runs the attempt to its end.
 pub fn watch(attempt: &Attempt) -> Result<Value> {
-    let nonce = container::new_id()?;
-    let number = |from: usize| u32::from_str_radix(&nonce[from..from + 2], 16).unwrap_or(0);
-    let run = json!({
-        "id": format!("c-{}", &nonce[..4]),
-        "uid": 1000 + number(4),
-        "gid": 2000 + number(6),
-        "hosts_group": HOSTS_GROUP,
-        "expected_code": 64 + number(8) % 32,
-    });
+    let (nonce, secret) = (container::new_id()?, container::new_id()?);
+    let run = asked::run(&nonce, &secret);
     sys::sethostname(format!("lab-{}", &nonce[4..6]).as_ref())?;
     let code = run["expected_code"].as_u64().unwrap_or(64) as u8;
-    fs::write(ground::CANARY, &nonce)?;
+    fs::write(ground::CANARY, &secret)?;
+    // Forked before there is a socket whose ends it would hold open.
+    let targets = match attempt.attacks.is_empty() {
+        true => None,
+        false => Some(Targets::new(&attempt.attacks, &nonce)?),
+    };
     let (socket, stdin) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     let image = fs::metadata(ground::IMAGE)?.ino();
     setsockopt(&socket, PassCred, &true)?;
     let mut watch = Watch {
         socket,
         question: Question { nonce, canary: ground::CANARY.into(), code },
+        secret,
+        targets,
+        rubber: 0,
         probe: None,
         facts: json!({"run": run, "before": {"host": host()}}),
         said: [vec![], vec![]],
@@ -80,6 +87,16 @@ pub fn watch(attempt: &Attempt) -> Result<Value> {
     watch.run(attempt, stdin)?;
     watch.look_after();
     Ok(watch.facts)
+}
+
+/// The group of each controller that a process is in, as /proc/PID/cgroup names it below what is shown.
+fn groups(facts: &Value) -> Value {
+    let paths = &facts["cgroup"]["paths"];
+    let path = |controller| {
+        let path = paths.get(controller).or(paths.get("unified"))?.as_str()?;
+        Some(ground::below_what_is_shown(path).to_owned())
+    };
+    json!({"cpu": path("cpu"), "memory": path("memory"), "pids": path("pids")})
 }
 
 /// What we ourselves see, without what is nobody's business.
@@ -95,6 +112,7 @@ impl Watch {
         let err = File::from(OwnedFd::from(child.stderr.take().context("no stderr")?));
         let deadline = Instant::now() + PATIENCE;
         let pid = child.id() as i32;
+        self.rubber = pid;
         let mut open = [true; 3];
         let mut code = None;
         // After its end only for what is still in the pipes: somebody it left behind may hold them open.
@@ -118,32 +136,43 @@ impl Watch {
     }
 
     fn command(&self, attempt: &Attempt, stdin: OwnedFd) -> Result<Command> {
-        let mut command = Command::new(ground::LEARNERS);
-        command.args(["--root", ground::STORE, "run", "--explain=json", "--until", &attempt.layer]);
-        command.args(attempt.flags.iter().map(|flag| expect::fill(flag, &self.facts)));
-        match attempt.layer.as_str() {
-            // There is no image yet: a program of the host's runs.
-            "process" => command.arg(ground::PROBE),
-            _ => command.args(["--rootfs", ground::IMAGE, "/bin/rubber"]),
-        };
+        let mut command = self.container(attempt);
         command.args(["learn", "probe"]).env_clear();
         // Each a thing of the host's that should not come along.
-        command.env("RUBBER_HOSTS_SECRET", &self.question.nonce).current_dir(ground::DISK);
+        command.env(attack::VARIABLE, &self.secret).current_dir(ground::DISK);
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         let secret = File::open(ground::CANARY)?;
         let is_root = nix::unistd::geteuid().is_root();
-        // SAFETY: fcntl(2) and setgroups(2) only, between fork and exec.
+        let groups = ground::lists_of_members()?;
+        // SAFETY: write(2), fcntl(2) and setgroups(2) only, between fork and exec.
         unsafe {
             command.pre_exec(move || {
+                for mut members in &groups {
+                    members.write_all(b"0")?;
+                }
                 nix::fcntl::fcntl(&secret, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
                 if is_root {
-                    nix::unistd::setgroups(&[HOSTS_GROUP.into()])?;
+                    nix::unistd::setgroups(&[asked::HOSTS_GROUP.into()])?;
                 }
                 Ok(())
             });
         }
         command.stdin(Stdio::from(stdin)).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)
+    }
+
+    /// How the probe is started: by itself, or by the learner's rubber.
+    fn container(&self, attempt: &Attempt) -> Command {
+        let Some(layer) = attempt.layer.as_deref() else { return Command::new(ground::PROBE) };
+        let mut command = Command::new(ground::LEARNERS);
+        command.args(["--root", ground::STORE, "run", "--explain=json", "--until", layer]);
+        command.args(attempt.flags.iter().map(|flag| expect::fill(flag, &self.facts)));
+        match layer {
+            // There is no image yet: a program of the host's runs.
+            "process" => command.arg(ground::PROBE),
+            _ => command.args(["--rootfs", ground::IMAGE, "/bin/rubber"]),
+        };
+        command
     }
 
     fn has_more(&self, out: &File, err: &File) -> Result<bool> {
@@ -209,13 +238,42 @@ impl Watch {
             let _ = send(self.socket.as_raw_fd(), &question, MsgFlags::MSG_NOSIGNAL);
             return Ok(());
         }
+        if let Ok(told) = serde_json::from_slice::<Told>(message) {
+            return self.note(sender, told);
+        }
         let Ok(answer) = serde_json::from_slice::<Answer>(message) else { return Ok(()) };
         self.look_at(sender);
         let is_probe = is_probe(sender) && self.probe == Some(sender) && answer.nonce == self.question.nonce;
         self.facts["inside"] = answer.inside;
         self.facts["host"] = host();
+        if let Ok(rubber) = facts::of(&self.rubber.to_string()) {
+            let rubber = serde_json::to_value(rubber).unwrap_or_default();
+            self.facts["host"]["group"] = groups(&rubber);
+            self.facts["host"]["limits"] = rubber["limits"].clone();
+        }
         self.facts["run"]["genuine"] = (is_probe && self.agree()).into();
-        shutdown(self.socket.as_raw_fd(), Shutdown::Write)?;
+        match &self.targets {
+            Some(targets) => {
+                let orders = serde_json::to_vec(&targets.orders)?;
+                let _ = send(self.socket.as_raw_fd(), &orders, MsgFlags::MSG_NOSIGNAL);
+            }
+            None => shutdown(self.socket.as_raw_fd(), Shutdown::Write)?,
+        }
+        Ok(())
+    }
+
+    /// How an attack went, as far as the attacker knows. After the last of them we look at the targets.
+    fn note(&mut self, sender: i32, told: Told) -> Result<()> {
+        let Some(targets) = self.targets.as_ref().filter(|_| self.probe == Some(sender)) else {
+            return Ok(());
+        };
+        self.facts["attack"][&told.attack] = json!({"got": told.got, "refused": told.refused});
+        if targets.orders.attacks.last() == Some(&told.attack) {
+            let mut after = targets.look(sender);
+            after["host"] = host();
+            self.facts["attacked"] = after;
+            shutdown(self.socket.as_raw_fd(), Shutdown::Write)?;
+        }
         Ok(())
     }
 
@@ -225,6 +283,11 @@ impl Watch {
         if let (Ok(Value::Object(found)), Value::Object(all)) = (found, &mut self.facts) {
             all.extend(found);
         }
+        self.facts["group"] = groups(&self.facts);
+        let limits = &self.facts["limits"];
+        let share = limits.get("cpu_shares").or(limits.get("cpu_weight")).cloned();
+        self.facts["run"]["share"]["got"] = json!(share);
+        self.facts["run"]["groups_made"] = ground::containers_groups().into();
         let table = table(pid).unwrap_or_default();
         self.facts["run"]["mounts"] = table.len().into();
         let hosts = facts::own().root.map(|root| root.device);
@@ -265,7 +328,7 @@ impl Watch {
         self.facts["run"]["image_written"] = Path::new(ground::IMAGE).join("written").exists().into();
         let left = |dir: &str| fs::read_dir(dir).map_or(0, |entries| entries.count());
         self.facts["run"]["left_in_store"] = left("/tmp/store/containers").into();
-        self.facts["after"] = json!({"host": host()});
+        self.facts["after"] = json!({"host": host(), "groups": ground::containers_groups()});
     }
 }
 

@@ -113,5 +113,5 @@ fn what_is_missing_is_named_with_the_command_that_gets_it() {
     let said = String::from_utf8(command.env("PATH", path).output().unwrap().stderr).unwrap();
     assert!(said.contains("linked dynamically") && said.contains("apt-get install"), "{said}");
     place.assert_empty_store();
-    place.rubber(&["import", "--recipe", "windows"]).refused("there are busybox, debian, workshop");
+    place.rubber(&["import", "--recipe", "windows"]).refused("there are borrowed, busybox, debian, workshop");
 }

@@ -9,7 +9,7 @@ use std::{
     io::Write,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::OnceLock,
 };
 
@@ -43,7 +43,7 @@ pub fn store() -> PathBuf {
 /// `rubber` with the tests' store, no terminal on stdin, and `words` behind it.
 pub fn rubber<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(words: I) -> Command {
     let mut command = Command::new(RUBBER);
-    command.arg("--root").arg(store()).args(words).stdin(std::process::Stdio::null());
+    command.arg("--root").arg(store()).args(words).stdin(Stdio::null());
     command
 }
 
@@ -84,11 +84,22 @@ pub fn has(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
+/// Whether a part of what can be tried will do, as everything is slow here.
+pub fn few() -> bool {
+    std::env::var_os("RUBBER_TEST_FEW").is_some_and(|value| value == "1")
+}
+
+/// Whether there is a cargo that works: an ordinary user may find one that is root's.
+pub fn has_cargo() -> bool {
+    let tried = Command::new("cargo").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    tried.is_ok_and(|ended| ended.success())
+}
+
 /// Says so on stderr (not with eprintln, which the harness hides of a test that passes), and is an
 /// error where every skip must be declared: with `RUBBER_TEST_STRICT=1`, where tests/skips.txt does
 /// not have the test's name with the name of this lane (`RUBBER_TEST_LANE`) behind it.
 pub fn skip(test: &str, why: &str) {
-    let _ = std::io::stderr().write_all(format!("skipped: {test}: {why}\n").as_bytes());
+    note(&format!("skipped: {test}: {why}"));
     let lane = std::env::var("RUBBER_TEST_LANE").unwrap_or_default();
     let declared = include_str!("../skips.txt").lines().any(|line| {
         let mut words = line.split_whitespace();

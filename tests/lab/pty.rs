@@ -4,12 +4,13 @@
 use nix::{
     libc,
     poll::{PollFd, PollFlags, poll},
+    sys::termios::{Termios, tcgetattr},
 };
 use std::{
     fs::File,
     io::{Read, Write},
     os::{
-        fd::AsFd,
+        fd::{AsFd, AsRawFd},
         unix::process::{CommandExt, ExitStatusExt},
     },
     process::{Child, Command},
@@ -31,7 +32,13 @@ pub struct Terminal {
 impl Terminal {
     /// Starts `command` with a new terminal for its standard streams and for its session.
     pub fn start(command: &mut Command) -> Terminal {
-        let pty = nix::pty::openpty(None, None).expect("a pty");
+        // Of no size: whoever asks is told nothing.
+        Terminal::start_sized(command, 0, 0)
+    }
+
+    pub fn start_sized(command: &mut Command, columns: u16, rows: u16) -> Terminal {
+        let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = nix::pty::openpty(Some(&size), None).expect("a pty");
         let terminal = || std::process::Stdio::from(pty.slave.try_clone().unwrap());
         command.stdin(terminal()).stdout(terminal()).stderr(terminal());
         // SAFETY: setsid and an ioctl without pointers are all that happens between fork and exec.
@@ -53,6 +60,18 @@ impl Terminal {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The kernel sends SIGWINCH.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: the ioctl reads one winsize, which is ours.
+        assert_eq!(unsafe { libc::ioctl(self.keyboard.as_raw_fd(), libc::TIOCSWINSZ, &size) }, 0);
+    }
+
+    /// Both ends of a pty have the same modes.
+    pub fn modes(&self) -> Termios {
+        tcgetattr(&self.keyboard).unwrap()
     }
 
     pub fn type_in(&mut self, text: &str) {

@@ -1,0 +1,72 @@
+//! The demos: the same command at a layer's stage and at the one before, side by side.
+//!
+//! Reading order: `beats` (what is shown and what it promises; data), `stand_in` (where it may break things),
+//! `side` (runs a beat at one stage), `compare` (what differs, and whether it is as promised), `plain` (told
+//! line by line), `screen` (laid out for a projector), `keys` (the instructor's), `cast` (a recording).
+
+mod beats;
+mod cast;
+mod compare;
+mod keys;
+mod plain;
+mod screen;
+pub mod service;
+mod side;
+mod stand_in;
+mod terminal;
+
+pub use beats::{all, find};
+pub use cast::record;
+pub use keys::present;
+pub use plain::{check, tell};
+pub use terminal::is_fit;
+
+use crate::{
+    doctor,
+    image::{self, Image, Store, elf},
+    layers::{Layer, userns::Ids},
+    narrate,
+};
+use anyhow::{Context, Result};
+use std::{fs::File, path::Path};
+
+/// What every beat needs to run.
+pub struct Ground {
+    store: Store,
+    /// What containers are made of: busybox, or else programs borrowed from this machine.
+    image: Image,
+    /// More files for the stand-in host: what rubber itself is linked with, if it is not static.
+    libraries: Option<Image>,
+    chapters: Vec<doctor::Chapter>,
+}
+
+impl Ground {
+    /// Makes the image, if there is none yet, which is told.
+    pub fn prepare(store: Store) -> Result<Ground> {
+        let busybox = image::resolve(&store, "busybox");
+        let image = busybox.or_else(|error| {
+            narrate::warn(format_args!("{error:#}\n        going on with programs of this machine"));
+            image::resolve(&store, "borrowed")
+        })?;
+        let own = File::open("/proc/self/exe").context("cannot find our own binary: is /proc mounted?")?;
+        let is_dynamic = elf::interpreter(&mut { own }).is_some();
+        let libraries = is_dynamic.then(|| image::resolve(&store, image::builtin::NAME)).transpose()?;
+        let chapters = doctor::examine(Some(store.root())).chapters;
+        Ok(Ground { store, image, libraries, chapters })
+    }
+
+    /// What this machine lacks for the chapter of `layer`.
+    fn why_not(&self, layer: Layer) -> Option<String> {
+        if layer == Layer::User && !stand_in::is_able() && Ids::of_caller() == Ids::One {
+            return Some(
+                "an ordinary user has one id here, and nobody to become (rubber doctor: ids)".into(),
+            );
+        }
+        let found = self.chapters.iter().find(|found| found.name == layer.name())?;
+        (!found.runs).then(|| found.why.clone())
+    }
+
+    fn layers_directory(&self) -> &Path {
+        self.image.layers.first().and_then(|layer| layer.parent()).unwrap_or(self.store.root())
+    }
+}

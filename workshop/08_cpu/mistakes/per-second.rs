@@ -1,0 +1,27 @@
+//! Wrong: a quota is for each period, and that is a tenth of a second.
+
+fn settings(version: Version, limits: &Limits) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    let mut set = |controller, file, value: String| {
+        settings.push(Setting { controller, file, value, by_default: false });
+    };
+    match version {
+        Version::V1 => {
+            if let Some(shares) = limits.cpu_shares {
+                set("cpu", "cpu.shares", shares.to_string());
+            }
+            if let Some(quota) = limits.cpu_quota {
+                set("cpu", "cpu.cfs_quota_us", (quota * 10).to_string());
+            }
+        }
+        Version::V2 => {
+            if let Some(shares) = limits.cpu_shares {
+                set("cpu", "cpu.weight", weight(shares).to_string());
+            }
+            if let Some(quota) = limits.cpu_quota {
+                set("cpu", "cpu.max", format!("{} {CPU_PERIOD}", quota * 10));
+            }
+        }
+    }
+    settings
+}
