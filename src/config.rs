@@ -76,8 +76,6 @@ pub struct Config {
     pub names: Names,
     /// Nothing can be written but what is mounted.
     pub read_only: bool,
-    /// Of /dev/shm, in bytes.
-    pub shm_size: u64,
     pub umask: u32,
     /// Groups to be in as well, names (the image's) or numbers.
     pub groups: Vec<String>,

@@ -9,7 +9,6 @@ use crate::{
 };
 use Layer::*;
 use anyhow::{Error, Result, anyhow};
-use std::path::Path;
 
 /// One thing done on the way, and the layer of isolation it belongs to.
 pub struct Step {
@@ -85,31 +84,31 @@ pub const HOST: &[Step] = &[
 pub const PID_1: &[Step] = &[
     row(Cpu,          "join the CPU cgroup", cpu::join),
     row(Memory,       "join the memory cgroup", memory::join),
-    row(Process,      "say how soon the kernel may kill it", rlimits::oom_score).when(|c| c.limits.oom_score_adj.is_some()),
-    row(Volumes,      "take hold of what stays tied to the host", volumes::hold_tied).when(|c| c.mounts.iter().any(volumes::is_tied)),
+    row(Process,      "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
+    row(Volumes,      "take hold of what stays tied to the host", volumes::hold_tied).when(volumes::any_tied),
     row(Mount,        "leave the host's mount table", mount::unshare),
     row(Overlay,      "lay the writable layer over the image", overlay::mount),
     row(PivotRoot,    "make the copy of the image a mount", pivot_root::bind).unless(Overlay),
     row(Uts,          "take a hostname of its own", uts::unshare),
     row(Net,          "leave the host's network", net::unshare),
     row(Ipc,          "leave the host's IPC and cgroup namespaces", ipc::unshare),
-    row(Ipc,          "set parameters of its own kernel namespaces", ipc::set_parameters).when(|c| !c.sysctls.is_empty()),
+    row(Ipc,          "set parameters of its own kernel namespaces", ipc::set_parameters).when(ipc::any_parameters),
     row(PivotRoot,    "swap the root directory", pivot_root::swap),
     row(Chroot,       "change the root directory", chroot::change).unless(PivotRoot),
     row(Mount,        "mount /proc", mount::proc),
     row(Mount,        "mount /sys", mount::sys),
     row(Mount,        "mount /dev and fill it", mount::dev),
     row(Process,      "take a session and a terminal", process::take_session),
-    row(Volumes,      "take hold of what the host shares", volumes::hold).when(|c| c.mounts.iter().any(volumes::is_loose)),
-    row(Devices,      "take hold of the host's devices it is given", devices::hold).when(|c| !c.devices.is_empty()),
+    row(Volumes,      "take hold of what the host shares", volumes::hold).when(volumes::any_loose),
+    row(Devices,      "take hold of the host's devices it is given", devices::hold).when(devices::any),
     row(PivotRoot,    "let go of the old root", pivot_root::let_go),
     row(Chroot,       "go inside the new root", chroot::enter).unless(PivotRoot),
-    row(Volumes,      "mount what is shared", volumes::mount).when(|c| !c.mounts.is_empty()),
+    row(Volumes,      "mount what is shared", volumes::mount).when(volumes::any),
     row(Volumes,      "tell it names: hosts, hostname, resolv.conf", volumes::names),
-    row(Volumes,      "make the directory to start in", volumes::workdir).when(|c| c.workdir != Path::new("/")),
-    row(Devices,      "add the devices", devices::add).when(|c| !c.devices.is_empty()),
-    row(Volumes,      "make the rest read-only", volumes::close_root).when(|c| c.read_only),
-    row(Process,      "allow each process more", rlimits::raise).when(|c| !c.limits.rlimits.is_empty()),
+    row(Volumes,      "make the directory to start in", volumes::workdir).when(volumes::any_workdir),
+    row(Devices,      "add the devices", devices::add).when(devices::any),
+    row(Volumes,      "make the rest read-only", volumes::close_root).when(|config| config.read_only),
+    row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),
     row(User,         "become the user", user::become_user),
     row(Capabilities, "drop what root can do", capabilities::drop),

@@ -25,8 +25,6 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-const SHM_SIZE: u64 = 64 << 20;
-
 #[derive(clap::Args)]
 #[command(next_help_heading = "Files")]
 pub struct Mounts {
@@ -53,7 +51,8 @@ pub struct Mounts {
 impl Mounts {
     /// Those that come above others first, as each is mounted on what is there by then.
     pub fn mounts(&self, store: Option<&Store>, layers: Layers, privileged: bool) -> Result<Vec<Mount>> {
-        let asked = !self.volume.is_empty() || !self.mount.is_empty() || !self.tmpfs.is_empty();
+        let asked = [&self.volume, &self.mount, &self.tmpfs].iter().any(|words| !words.is_empty());
+        let asked = asked || self.shm_size.is_some();
         let (Some(store), true) = (store, layers.contains(Layer::Volumes)) else {
             warn_without(Layer::Volumes, asked || self.read_only);
             return Ok(vec![]);
@@ -68,6 +67,7 @@ impl Mounts {
         for word in &self.tmpfs {
             mounts.push(memory(word).with_context(|| format!("--tmpfs {word:?}"))?);
         }
+        mounts.extend(self.shm_size.as_deref().map(shared_memory).transpose()?);
         if privileged {
             mounts.iter_mut().for_each(|mount| mount.forbid(Attribute::Nodev, false));
         }
@@ -89,13 +89,6 @@ impl Mounts {
             bail!("--read-only needs a root that is a mount: leave pivot_root or overlay on");
         }
         Ok(self.read_only)
-    }
-
-    pub fn shm_size(&self) -> Result<u64> {
-        match self.shm_size.as_deref().map(|text| size("--shm-size", text)).transpose()? {
-            Some(0) => bail!("--shm-size 0 would be no limit at all: at least 1k"),
-            size => Ok(size.unwrap_or(SHM_SIZE)),
-        }
     }
 }
 
@@ -275,6 +268,14 @@ fn memory(word: &OsStr) -> Result<Mount> {
         }
     }
     Ok(mount)
+}
+
+/// Over the one that each container has, of 64 MiB.
+fn shared_memory(text: &str) -> Result<Mount> {
+    match size("--shm-size", text)? {
+        0 => bail!("--shm-size 0 would be no limit at all: at least 1k"),
+        bytes => memory(OsStr::new(&format!("/dev/shm:size={bytes}"))),
+    }
 }
 
 const TMPFS_OPTIONS: &str = "size=, mode=, uid=, gid=, nr_inodes=";

@@ -375,7 +375,6 @@ impl Run {
             held: Default::default(),
             devices: self.mounts.devices(layers)?,
             read_only: self.mounts.read_only(layers)?,
-            shm_size: self.mounts.shm_size()?,
             umask: self.umask.as_deref().map_or(Ok(0o022), umask)?,
             groups: self.group_add.clone(),
             sysctls: sysctls::parse(&self.sysctl, layers)?,

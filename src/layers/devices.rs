@@ -1,12 +1,17 @@
 //! Devices: a door to a driver of the host's, for whoever may open it there.
 
-use super::volumes::{Kind, held, hold_at, place};
+use super::volumes::{held, hold_at};
 use crate::{
     config::Config,
+    place::{Kind, place},
     sys::{self, mounts::*},
 };
 use anyhow::{Context, Result};
 use std::path::Path;
+
+pub fn any(config: &Config) -> bool {
+    !config.devices.is_empty()
+}
 
 /// (A name without a slash in front is the host's, see `run`.)
 pub fn hold(config: &Config) -> Result<()> {

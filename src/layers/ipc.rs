@@ -12,6 +12,10 @@ pub fn unshare(_: &Config) -> Result<()> {
     sys::unshare(CloneFlags::CLONE_NEWCGROUP)
 }
 
+pub fn any_parameters(config: &Config) -> bool {
+    !config.sysctls.is_empty()
+}
+
 /// `--sysctl`: which of our namespaces a parameter of /proc/sys is of, the kernel finds out by who writes it.
 pub fn set_parameters(config: &Config) -> Result<()> {
     for (name, value) in &config.sysctls {

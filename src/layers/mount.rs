@@ -54,7 +54,7 @@ pub fn dev(config: &Config) -> Result<()> {
     sys::mkdir(Path::new("/dev/pts"), 0o755)?;
     mount("devpts", "/dev/pts", no_programs, pts_options(config))?;
     sys::mkdir(Path::new("/dev/shm"), 0o1777)?;
-    mount("tmpfs", "/dev/shm", NO_TRICKS, &format!("mode=1777,size={}k", config.shm_size.div_ceil(1024)))?;
+    mount("tmpfs", "/dev/shm", NO_TRICKS, "mode=1777,size=65536k")?;
     // Queues belong to an IPC namespace; mounted in the host's they would be the host's.
     if config.layers.contains(Layer::Ipc) {
         sys::mkdir(Path::new("/dev/mqueue"), 0o1777)?;

@@ -26,6 +26,10 @@ pub const NAMES: &[(&str, Resource)] = &[
     ("stack", Resource::RLIMIT_STACK),
 ];
 
+pub fn any(config: &Config) -> bool {
+    !config.limits.rlimits.is_empty()
+}
+
 /// Where more is allowed than we have: that takes CAP_SYS_RESOURCE, which is about to go.
 pub fn raise(config: &Config) -> Result<()> {
     for (resource, limit) in known(config) {
@@ -45,6 +49,10 @@ pub fn set(config: &Config) -> Result<()> {
 fn known(config: &Config) -> impl Iterator<Item = (Resource, &crate::config::Rlimit)> {
     let resource = |name: &str| NAMES.iter().find(|(known, _)| *known == name).map(|(_, resource)| *resource);
     config.limits.rlimits.iter().filter_map(move |limit| Some((resource(&limit.name)?, limit)))
+}
+
+pub fn any_score(config: &Config) -> bool {
+    config.limits.oom_score_adj.is_some()
 }
 
 /// `--oom-score-adj`: proc_pid_oom_score_adj(5).

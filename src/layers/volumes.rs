@@ -9,17 +9,11 @@ use super::user;
 use crate::{
     config::{Attribute, Config, Mount, Names, Propagation, What},
     image, narrate,
+    place::{Kind, is, is_directory, not_proc, open, place},
     sys::{self, mounts::*},
 };
-use anyhow::{Context, Result, bail};
-use nix::{
-    errno::Errno,
-    fcntl::OFlag,
-    sys::{
-        stat::{SFlag, fstat},
-        statfs::{PROC_SUPER_MAGIC, fstatfs},
-    },
-};
+use anyhow::{Context, Result};
+use nix::{errno::Errno, fcntl::OFlag};
 use std::{
     fs::File,
     io::Write,
@@ -38,7 +32,11 @@ pub fn hold_tied(config: &Config) -> Result<()> {
         .try_for_each(|mount| take(config, mount, root.as_fd()))
 }
 
-pub fn is_tied(mount: &Mount) -> bool {
+pub fn any_tied(config: &Config) -> bool {
+    config.mounts.iter().any(is_tied)
+}
+
+fn is_tied(mount: &Mount) -> bool {
     mount.propagation != Propagation::Private
 }
 
@@ -47,7 +45,11 @@ pub fn hold(config: &Config) -> Result<()> {
     config.mounts.iter().filter(|mount| is_loose(mount)).try_for_each(|mount| take(config, mount, HERE))
 }
 
-pub fn is_loose(mount: &Mount) -> bool {
+pub fn any_loose(config: &Config) -> bool {
+    config.mounts.iter().any(is_loose)
+}
+
+fn is_loose(mount: &Mount) -> bool {
     !is_tied(mount) && source(mount).is_some()
 }
 
@@ -69,6 +71,10 @@ pub fn hold_at(config: &Config, root: BorrowedFd, source: &Path, target: &Path) 
     let tree = open_tree(found.as_fd(), "")?;
     config.held.borrow_mut().insert(target.to_owned(), tree);
     Ok(())
+}
+
+pub fn any(config: &Config) -> bool {
+    !config.mounts.is_empty()
 }
 
 /// What is above another comes first: see `Config`.
@@ -132,93 +138,6 @@ fn tmpfs(options: &[(String, String)], attributes: u64) -> Result<OwnedFd> {
     }
     fsconfig_create(&filesystem)?;
     fsmount(&filesystem, attributes)
-}
-
-// ---- where it goes -------------------------------------------------------------
-
-#[derive(Clone, Copy, PartialEq)]
-pub enum Kind {
-    Directory,
-    File,
-}
-
-/// Holds the place called `path` below `root`; what is missing on the way is made.
-pub fn place(root: &OwnedFd, path: &Path, kind: Kind) -> Result<OwnedFd> {
-    let mut path = path.to_owned();
-    // As many links as the kernel follows: path_resolution(7).
-    for _ in 0..40 {
-        match open(root, &path) {
-            Err(error) if is(&error, Errno::ENOENT) => {}
-            found => return found.and_then(not_proc),
-        }
-        match make(root, &path, kind)? {
-            Made::There(place) => return Ok(place),
-            Made::LinkTo(target) => path = target,
-        }
-    }
-    bail!("{path:?}: too many links on the way")
-}
-
-enum Made {
-    There(OwnedFd),
-    /// A link that leads nowhere is in the way, and this is where it would lead.
-    LinkTo(PathBuf),
-}
-
-/// From the longest part that is there downwards.
-fn make(root: &OwnedFd, path: &Path, kind: Kind) -> Result<Made> {
-    let mut there = path.to_owned();
-    let mut missing = Vec::new();
-    let mut at = loop {
-        let Some(name) = there.file_name() else { bail!("{path:?} leads nowhere") };
-        missing.push(name.to_owned());
-        there.pop();
-        match open(root, &there) {
-            Err(error) if is(&error, Errno::ENOENT) => {}
-            found => break not_proc(found?)?,
-        }
-    };
-    while let Some(name) = missing.pop() {
-        let made = match (missing.is_empty(), kind) {
-            (true, Kind::File) => mknodat_file(&at, &name),
-            _ => mkdirat(&at, &name, 0o755),
-        };
-        match made {
-            Err(error) if is(&error, Errno::EEXIST) => {
-                let link = match nix::fcntl::readlinkat(&at, name.as_os_str()) {
-                    // Somebody has just made a directory there: once more.
-                    Err(Errno::EINVAL | Errno::ENOENT) => name.clone(),
-                    link => link.with_context(|| format!("readlinkat({name:?})"))?,
-                };
-                let rest = missing.iter().rev();
-                return Ok(Made::LinkTo(rest.fold(there.join(link), |path, name| path.join(name))));
-            }
-            made => made?,
-        }
-        at = openat_nofollow(&at, &name)?;
-        there.push(name);
-    }
-    Ok(Made::There(at))
-}
-
-/// What is mounted over a part of /proc would tell programs lies about their own protection (CVE-2019-16884).
-fn not_proc(place: OwnedFd) -> Result<OwnedFd> {
-    if !narrate::is_dry() && fstatfs(&place)?.filesystem_type() == PROC_SUPER_MAGIC {
-        bail!("it is in /proc, where nothing of ours is put");
-    }
-    Ok(place)
-}
-
-fn open(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
-    openat2_in_root(root.as_fd(), path, OFlag::O_PATH)
-}
-
-fn is_directory(file: &OwnedFd) -> Result<bool> {
-    Ok(narrate::is_dry() || fstat(file)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits())
-}
-
-fn is(error: &anyhow::Error, errno: Errno) -> bool {
-    error.downcast_ref() == Some(&errno)
 }
 
 // ---- what is in it -------------------------------------------------------------
@@ -285,6 +204,10 @@ fn file(memory: &OwnedFd, name: &str, content: &[u8], read_only: bool) -> Result
         mount_setattr(&tree, false, RDONLY, 0)?;
     }
     Ok(tree)
+}
+
+pub fn any_workdir(config: &Config) -> bool {
+    config.workdir != Path::new("/")
 }
 
 /// `--workdir`: made where the image has none.
