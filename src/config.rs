@@ -9,7 +9,10 @@ use crate::{
 use caps::Capability;
 use serde::{Deserialize, Serialize};
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     ffi::OsString,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -63,8 +66,103 @@ pub struct Config {
     /// Nothing is read-only or masked for the sake of the host.
     pub privileged: bool,
     pub limits: Limits,
+    /// What is shared with it, in this order: a mount comes before what is mounted below it.
+    pub mounts: Vec<Mount>,
+    pub devices: Vec<Device>,
+    /// What the host shares, held until it is mounted, by its target.
+    #[serde(skip)]
+    pub held: RefCell<BTreeMap<PathBuf, OwnedFd>>,
+    #[serde(skip)]
+    pub names: Names,
+    /// Nothing can be written but what is mounted.
+    pub read_only: bool,
+    pub umask: u32,
+    /// Groups to be in as well, names (the image's) or numbers.
+    pub groups: Vec<String>,
+    /// Of its own namespaces: as in `net.ipv4.ip_forward`, and the value.
+    pub sysctls: Vec<(String, String)>,
     /// Where in the cgroup tree the container goes; empty where there is no place for it.
     pub cgroup: cgroup::Place,
+}
+
+/// What is in /etc/hosts, /etc/hostname and /etc/resolv.conf.
+#[derive(Default)]
+pub struct Names {
+    pub hosts: Vec<u8>,
+    pub hostname: Vec<u8>,
+    pub resolv_conf: Vec<u8>,
+}
+
+/// Something of elsewhere that is seen at `target`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Mount {
+    #[serde(flatten)]
+    pub what: What,
+    /// The container's name for it: absolute, without "." and "..".
+    #[serde(with = "word")]
+    pub target: PathBuf,
+    /// What cannot be done through it, nor through what is mounted below.
+    pub attributes: Vec<Attribute>,
+    pub propagation: Propagation,
+    /// All files in it are given to the container's user.
+    pub chown: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum What {
+    /// A file or a directory of the host's.
+    Bind {
+        #[serde(with = "word")]
+        source: PathBuf,
+    },
+    /// A directory of the store's. An empty one is filled with what the image has in its place.
+    Volume {
+        name: String,
+        #[serde(with = "word")]
+        source: PathBuf,
+        fill: bool,
+    },
+    /// Memory, with options as in tmpfs(5).
+    Tmpfs { options: Vec<(String, String)> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attribute {
+    Ro,
+    Nosuid,
+    Nodev,
+    Noexec,
+}
+
+/// Whether what is mounted on one side later is seen on the other: mount_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Propagation {
+    Private,
+    /// The host's are seen in the container.
+    Slave,
+    /// And the other way round.
+    Shared,
+}
+
+/// A device of the host's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Device {
+    #[serde(with = "word")]
+    pub source: PathBuf,
+    #[serde(with = "word")]
+    pub target: PathBuf,
+}
+
+/// A limit of each process, setrlimit(2). `u64::MAX` is none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// As in `nofile`.
+    pub name: String,
+    pub soft: u64,
+    pub hard: u64,
 }
 
 /// What was asked for; `None` is "no limit of our own".
@@ -84,6 +182,9 @@ pub struct Limits {
     pub cpuset: Option<String>,
     /// Processes and threads; -1 is no limit.
     pub pids: Option<i64>,
+    pub rlimits: Vec<Rlimit>,
+    /// -1000 to 1000: how likely the kernel is to kill it when memory is short.
+    pub oom_score_adj: Option<i32>,
 }
 
 /// The stretch of time a CPU quota counts in, in microseconds: the kernel's default.

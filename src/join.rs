@@ -32,6 +32,7 @@ use std::{
 pub const OUTSIDE: &[Step] = &[
     row(Cpu,     "join the CPU cgroup", cpu::join),
     row(Memory,  "join the memory cgroup", memory::join),
+    row(Process, "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
     row(Process, "hide from the container's processes", |_| sys::prctl_not_dumpable()),
     row(Process, "join the container's namespaces", join_namespaces),
 ];
@@ -41,6 +42,7 @@ pub const OUTSIDE: &[Step] = &[
 pub const INSIDE: &[Step] = &[
     row(Process,      "go to the container's root", join_root),
     row(Process,      "take a session and a terminal", process::take_session),
+    row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),
     row(User,         "become the user", user::become_user),
     row(Capabilities, "drop what root can do", capabilities::drop),

@@ -17,17 +17,23 @@ pub struct Step {
     pub forgets: bool,
     /// A later layer that does it better: where that one is on, this is left out.
     pub unless: Option<Layer>,
+    /// Whether anybody has asked for it; without such a question it is always done.
+    pub when: Option<fn(&Config) -> bool>,
     pub does: &'static str,
     pub apply: fn(&Config) -> Result<()>,
 }
 
 pub const fn row(layer: Layer, does: &'static str, apply: fn(&Config) -> Result<()>) -> Step {
-    Step { layer, forgets: false, unless: None, does, apply }
+    Step { layer, forgets: false, unless: None, when: None, does, apply }
 }
 
 impl Step {
     const fn unless(self, better: Layer) -> Step {
         Step { unless: Some(better), ..self }
+    }
+
+    pub const fn when(self, asked: fn(&Config) -> bool) -> Step {
+        Step { when: Some(asked), ..self }
     }
 
     const fn forgets(self) -> Step {
@@ -36,8 +42,9 @@ impl Step {
 
     fn is_on(&self, config: &Config) -> bool {
         let layers = config.layers;
+        let is_asked = self.when.is_none_or(|asked| asked(config));
         let is_better = self.unless.is_some_and(|better| layers.contains(better));
-        layers.contains(self.layer) && !is_better && !(self.forgets && config.keep)
+        layers.contains(self.layer) && !is_better && is_asked && !(self.forgets && config.keep)
     }
 }
 
@@ -63,9 +70,13 @@ pub const HOST: &[Step] = &[
 /// - `mount` before all that mounts: nothing of ours may reach the host's table;
 /// - `net` before /sys is mounted, which shows the network of who mounts it; `pid` comes before
 ///   /proc, for the same reason, on the host;
-/// - /dev while the old root is still in reach: it is where an ordinary user's
-///   device nodes come from. Absolute names are the container's by then, so no
-///   link in the image can lead one of these mounts to a place of the host's;
+/// - what is tied to the host is held before `mount`, as it has to come from the host's own table;
+/// - kernel parameters while the /proc we see is one that can be written to;
+/// - /dev, and taking hold of volumes and devices, while the old root is still in reach: it is where
+///   they, and an ordinary user's device nodes, come from. Absolute names are the container's by then,
+///   so no link in the image can lead one of these mounts to a place of the host's;
+/// - what is put where the image or a volume may have links comes after the old root is gone: until
+///   then it lies on top of ours, and one ".." too many in a link would step onto it;
 /// - the bounding set before `user` (it takes CAP_SETPCAP), `user` before the
 ///   rest of the capabilities (it takes CAP_SETUID), and with them go the means
 ///   to do anything above.
@@ -73,21 +84,31 @@ pub const HOST: &[Step] = &[
 pub const PID_1: &[Step] = &[
     row(Cpu,          "join the CPU cgroup", cpu::join),
     row(Memory,       "join the memory cgroup", memory::join),
+    row(Process,      "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
+    row(Volumes,      "take hold of what stays tied to the host", volumes::hold_tied).when(volumes::any_tied),
     row(Mount,        "leave the host's mount table", mount::unshare),
     row(Overlay,      "lay the writable layer over the image", overlay::mount),
     row(PivotRoot,    "make the copy of the image a mount", pivot_root::bind).unless(Overlay),
     row(Uts,          "take a hostname of its own", uts::unshare),
     row(Net,          "leave the host's network", net::unshare),
     row(Ipc,          "leave the host's IPC and cgroup namespaces", ipc::unshare),
+    row(Ipc,          "set parameters of its own kernel namespaces", ipc::set_parameters).when(ipc::any_parameters),
     row(PivotRoot,    "swap the root directory", pivot_root::swap),
     row(Chroot,       "change the root directory", chroot::change).unless(PivotRoot),
     row(Mount,        "mount /proc", mount::proc),
     row(Mount,        "mount /sys", mount::sys),
     row(Mount,        "mount /dev and fill it", mount::dev),
     row(Process,      "take a session and a terminal", process::take_session),
-    // 15 volumes and 16 devices have their place here.
+    row(Volumes,      "take hold of what the host shares", volumes::hold).when(volumes::any_loose),
+    row(Devices,      "take hold of the host's devices it is given", devices::hold).when(devices::any),
     row(PivotRoot,    "let go of the old root", pivot_root::let_go),
     row(Chroot,       "go inside the new root", chroot::enter).unless(PivotRoot),
+    row(Volumes,      "mount what is shared", volumes::mount).when(volumes::any),
+    row(Volumes,      "tell it names: hosts, hostname, resolv.conf", volumes::names),
+    row(Volumes,      "make the directory to start in", volumes::workdir).when(volumes::any_workdir),
+    row(Devices,      "add the devices", devices::add).when(devices::any),
+    row(Volumes,      "make the rest read-only", volumes::close_root).when(|config| config.read_only),
+    row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),
     row(User,         "become the user", user::become_user),
     row(Capabilities, "drop what root can do", capabilities::drop),

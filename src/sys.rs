@@ -4,6 +4,7 @@
 //! reports it to the narrator, and puts the call with its arguments and errno
 //! on the error when it fails. What a call is *for* is its caller's business.
 
+pub mod mounts;
 mod process;
 
 pub use process::*;

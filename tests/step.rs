@@ -92,8 +92,9 @@ fn announced_while_building() -> usize {
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let rows = rows.as_array().unwrap();
     let built = rows.iter().rposition(|row| row["who"] == "pid 1").unwrap();
-    let is_on =
-        |row: &&serde_json::Value| row["unless"].is_null() && (row["layer"] != "userns" || !is_root());
+    let is_on = |row: &&serde_json::Value| {
+        row["unless"].is_null() && row["if_asked_for"] == false && (row["layer"] != "userns" || !is_root())
+    };
     rows[..=built].iter().filter(is_on).count()
 }
 

@@ -1,7 +1,7 @@
 //! `rubber clean`: remove what killed containers and imports have left.
 
 use crate::{
-    container::record,
+    container::{record, volume},
     image::{self, Store},
 };
 use anyhow::Result;
@@ -24,7 +24,7 @@ impl Clean {
                 Err(error) => failed = failed.and(Err(error)),
             }
         }
-        for path in image::sweep(store)? {
+        for path in image::sweep(store)?.into_iter().chain(volume::sweep(store)?) {
             writeln!(stdout(), "removed {}", path.display())?;
         }
         failed

@@ -1,6 +1,6 @@
 //! `rubber exec`: run a command in a container that runs.
 
-use super::{privileges, run};
+use super::{environment, privileges, run};
 use crate::{
     config::Config,
     container::{
@@ -40,6 +40,9 @@ pub struct Exec {
     /// Set a variable, NAME=VALUE; NAME alone takes the caller's value
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
+    /// Set the variables of a file, one NAME=VALUE or NAME a line
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
     /// Directory to start in
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<PathBuf>,
@@ -88,9 +91,12 @@ impl Exec {
         let (pid, pidfd) = container.pidfd()?;
         let was = container.record.config;
         let mut env = was.env.clone();
-        run::set_all(&mut env, &self.env)?;
+        for file in &self.env_file {
+            environment::set_file(&mut env, file)?;
+        }
+        environment::set_all(&mut env, &self.env)?;
         if self.tty || stdout().is_terminal() {
-            run::set_terminal(&mut env);
+            environment::set_terminal(&mut env);
         }
         let workdir = self.workdir.clone().unwrap_or(was.workdir.clone());
         if !workdir.is_absolute() {

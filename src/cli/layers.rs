@@ -35,7 +35,7 @@ impl Layers {
                 }
                 text += "\nA step belongs to its layer: --until and --without switch it on and off.\n\
                     userns is on for an ordinary user only. Not built yet, and where they will stand:\n\
-                    12 seccomp (last before the command), 15 volumes, 16 devices (after /dev), 17 bridge (after net).\n";
+                    12 seccomp (last before the command), 17 bridge (after net).\n";
             }
         }
         Ok(stdout().write_all(text.as_bytes())?)
@@ -43,9 +43,10 @@ impl Layers {
 }
 
 fn line(n: usize, who: &str, step: &Step) -> String {
-    let replaced = step.unless.map(|better| format!(" (unless {})", better.name())).unwrap_or_default();
+    let unless = step.unless.map(|better| format!(" (unless {})", better.name()));
+    let condition = unless.or(step.when.map(|_| " (if asked for)".into())).unwrap_or_default();
     let (number, name) = (step.layer.number(), step.layer.name());
-    format!("{n:>4}  {who:<5}  {number:02}       {name:<12}  {}{replaced}\n", step.does)
+    format!("{n:>4}  {who:<5}  {number:02}       {name:<12}  {}{condition}\n", step.does)
 }
 
 fn json(n: usize, who: &str, step: &Step) -> serde_json::Value {
@@ -55,6 +56,7 @@ fn json(n: usize, who: &str, step: &Step) -> serde_json::Value {
         "layer": step.layer.name(),
         "chapter": step.layer.number(),
         "does": step.does,
+        "if_asked_for": step.when.is_some(),
         "unless": step.unless.map(|better| better.name()),
     })
 }

@@ -1,8 +1,8 @@
 //! Limits as people type them, and as the kernel counts.
 
 use crate::{
-    config::{CPU_PERIOD, Limits},
-    layers::{Layer, Layers},
+    config::{CPU_PERIOD, Limits, Rlimit},
+    layers::{Layer, Layers, rlimits},
     narrate,
 };
 use anyhow::{Context, Result, bail};
@@ -38,6 +38,12 @@ pub struct Args {
     /// Processes and threads at most; -1 is no limit
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pids_limit: Option<String>,
+    /// Limit of each process, as in nofile=1024:4096; -1 is none (setrlimit(2))
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    ulimit: Vec<String>,
+    /// How likely the kernel is to kill it when memory is short: -1000 to 1000
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    oom_score_adj: Option<String>,
 }
 
 impl Args {
@@ -58,13 +64,15 @@ impl Args {
             cpu_quota: self.cpus.as_deref().map(quota).transpose()?,
             cpuset: self.cpuset_cpus.as_deref().map(cpuset).transpose()?,
             pids: self.pids_limit.as_deref().map(pids).transpose()?,
+            rlimits: self.ulimit.iter().map(|word| rlimit(word)).collect::<Result<_>>()?,
+            oom_score_adj: self.oom_score_adj.as_deref().map(oom_score).transpose()?,
         };
         Ok(limits)
     }
 }
 
 /// `128m` in bytes. A suffix may be upper case and followed by `b`, as in `128MB`.
-fn size(flag: &str, text: &str) -> Result<u64> {
+pub fn size(flag: &str, text: &str) -> Result<u64> {
     let lower = text.to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match &lower[digits.len()..] {
@@ -134,6 +142,37 @@ fn pids(text: &str) -> Result<i64> {
         Ok(0) | Ok(-1) => Ok(-1),
         Ok(limit) if (1..=4_194_304).contains(&limit) => Ok(limit),
         _ => bail!("--pids-limit {text:?} is not a number from 1 to 4194304, or -1 for no limit"),
+    }
+}
+
+fn rlimit(word: &str) -> Result<Rlimit> {
+    let Some((name, limits)) = word.split_once('=') else {
+        bail!("--ulimit {word:?} is not NAME=SOFT:HARD, as in nofile=1024:4096");
+    };
+    if !rlimits::NAMES.iter().any(|(known, _)| *known == name) {
+        let names: Vec<_> = rlimits::NAMES.iter().map(|(known, _)| *known).collect();
+        bail!("--ulimit {word:?}: no limit {name:?}, there are {}", names.join(", "));
+    }
+    let number = |text: &str| match text {
+        "-1" | "unlimited" => Ok(u64::MAX),
+        text if text.bytes().all(|byte| byte.is_ascii_digit()) && text.len() < 20 => Ok(text.parse::<u64>()?),
+        _ => bail!("--ulimit {word:?}: {text:?} is not a number (-1 is no limit)"),
+    };
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    if soft.is_empty() || hard.is_empty() {
+        bail!("--ulimit {word:?}: a limit is missing, as in nofile=1024:4096");
+    }
+    let (soft, hard) = (number(soft)?, number(hard)?);
+    if soft > hard {
+        bail!("--ulimit {word:?}: the soft limit cannot be above the hard one");
+    }
+    Ok(Rlimit { name: name.into(), soft, hard })
+}
+
+fn oom_score(text: &str) -> Result<i32> {
+    match text.parse() {
+        Ok(score) if (-1000..=1000).contains(&score) => Ok(score),
+        _ => bail!("--oom-score-adj {text:?} is not a number from -1000 to 1000"),
     }
 }
 

@@ -8,6 +8,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod end;
+mod environment;
 mod exec;
 mod export;
 mod facts;
@@ -18,6 +19,8 @@ mod layers;
 mod learn;
 mod limits;
 mod logs;
+mod mounts;
+mod names;
 mod pages;
 mod pause;
 mod portrait;
@@ -27,7 +30,9 @@ mod rename;
 mod rmi;
 mod run;
 mod stats;
+mod sysctls;
 mod top;
+mod volume;
 
 use crate::image::Store;
 use anyhow::Result;
@@ -94,6 +99,8 @@ enum Command {
     Import(import::Import),
     /// Remove images, and the layers that no other image uses
     Rmi(rmi::Rmi),
+    /// List, make and remove named volumes
+    Volume(volume::Volume),
     /// Show every step rubber takes to make a container
     Layers(layers::Layers),
     /// Show what a process sees, and what the kernel says of it
@@ -157,6 +164,7 @@ pub fn main() -> Result<u8> {
         Command::Images(images) => images.main(&store()?).map(|()| 0),
         Command::Import(import) => import.main(&store()?).map(|()| 0),
         Command::Rmi(rmi) => rmi.main(&store()?).map(|()| 0),
+        Command::Volume(volume) => volume.main(&store()?).map(|()| 0),
         Command::Layers(layers) => layers.main().map(|()| 0),
         Command::Facts(args) => facts::main(&args),
         Command::Doctor(doctor) => doctor.main(root.as_deref()),

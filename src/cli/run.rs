@@ -1,6 +1,9 @@
 //! `rubber run`: a command line becomes a `Config`, and the `Config` a container.
 
-use super::{limits, privileges};
+use super::{
+    environment::{set, set_all, set_file, set_terminal},
+    limits, mounts, names, privileges, sysctls,
+};
 use crate::{
     config::{CPU_PERIOD, Config},
     container::{
@@ -81,12 +84,21 @@ pub struct Run {
     /// Set a variable, NAME=VALUE; NAME alone takes the caller's value
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
-    /// Directory to start in
+    /// Set the variables of a file, one NAME=VALUE or NAME a line
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Directory to start in, made if it is missing
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<PathBuf>,
     /// User and group, names (the image's) or numbers
     #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
     user: Option<String>,
+    /// Be in another group as well, a name (the image's) or a number
+    #[arg(long, value_name = "GROUP", allow_hyphen_values = true)]
+    group_add: Vec<String>,
+    /// What new files are not, as in 0022
+    #[arg(long, value_name = "MODE")]
+    umask: Option<String>,
     /// Hostname [default: the container's id]
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<OsString>,
@@ -100,6 +112,11 @@ pub struct Run {
 
     #[command(flatten)]
     limits: limits::Args,
+    #[command(flatten)]
+    mounts: mounts::Mounts,
+    /// Set a kernel parameter of its own namespaces, as in net.ipv4.ip_forward=1
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Privileges")]
+    sysctl: Vec<String>,
 
     /// Give a capability beyond the default fourteen, as in NET_ADMIN, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Privileges")]
@@ -273,6 +290,10 @@ impl Run {
             layers = layers.without(Layer::parse(word)?);
         }
         layers.check()?;
+        if !layers.contains(Layer::Mount) {
+            // They are nothing but mounts, and nobody has to name them to do without.
+            layers = layers.without(Layer::Volumes).without(Layer::Devices);
+        }
         // Root needs no user namespace, and nobody else gets any other without one. Nor does the root of
         // a container: that one lacks what making a namespace and bringing its loopback up take.
         let may = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
@@ -340,6 +361,7 @@ impl Run {
             tty: self.tty,
             keep: self.keeps(),
             init: self.init,
+            names: names::of(&hostname, layers),
             hostname,
             user: self
                 .user
@@ -349,6 +371,13 @@ impl Run {
             ids: if layers.contains(Layer::Userns) { Ids::of_caller() } else { Ids::of_surroundings() },
             capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
             privileged: self.privileged,
+            mounts: self.mounts.mounts(store, layers, self.privileged)?,
+            held: Default::default(),
+            devices: self.mounts.devices(layers)?,
+            read_only: self.mounts.read_only(layers)?,
+            umask: self.umask.as_deref().map_or(Ok(0o022), umask)?,
+            groups: self.group_add.clone(),
+            sysctls: sysctls::parse(&self.sysctl, layers)?,
             cgroup: Place::find(&id, layers, &limits),
             limits,
             layers,
@@ -412,43 +441,19 @@ impl Run {
         for entry in defaults.env().iter().flatten() {
             set(&mut env, entry.into());
         }
+        for file in &self.env_file {
+            set_file(&mut env, file)?;
+        }
         set_all(&mut env, &self.env)?;
         Ok(env)
     }
 }
 
-/// `NAME=VALUE` sets a variable, `NAME` takes the caller's value, if there is one.
-pub fn set_all(env: &mut Vec<OsString>, entries: &[OsString]) -> Result<()> {
-    for entry in entries {
-        if entry.is_empty() || entry.as_bytes()[0] == b'=' {
-            bail!("--env {entry:?} names no variable: NAME=VALUE sets it, NAME takes the caller's");
-        }
-        match (entry.as_bytes().contains(&b'='), std::env::var_os(entry)) {
-            (true, _) => set(env, entry.clone()),
-            (false, Some(value)) => {
-                let mut entry = entry.clone();
-                entry.push("=");
-                entry.push(value);
-                set(env, entry);
-            }
-            (false, None) => {}
-        }
+fn umask(text: &str) -> Result<u32> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mask) if mask <= 0o777 && !text.starts_with('+') => Ok(mask),
+        _ => bail!("--umask {text:?} is not an octal number such as 0022"),
     }
-    Ok(())
-}
-
-pub fn set_terminal(env: &mut Vec<OsString>) {
-    let mut term = OsString::from("TERM=");
-    term.push(std::env::var_os("TERM").unwrap_or("xterm".into()));
-    set(env, term);
-}
-
-/// A later setting of a name replaces the earlier one.
-fn set(env: &mut Vec<OsString>, entry: OsString) {
-    let name =
-        |entry: &OsStr| entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default().to_vec();
-    env.retain(|old| name(old) != name(&entry));
-    env.push(entry);
 }
 
 fn has_image(layers: Layers) -> bool {

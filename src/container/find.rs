@@ -4,7 +4,10 @@ use super::{
     pause,
     record::{self, Ended, Record},
 };
-use crate::image::{Store, name::near};
+use crate::{
+    config::What,
+    image::{Store, name::near},
+};
 use anyhow::{Context, Result, bail};
 use nix::{
     fcntl::{Flock, FlockArg},
@@ -153,6 +156,11 @@ pub fn is_free(store: &Store, name: &str) -> Result<()> {
 }
 
 impl Container {
+    pub fn has_volume(&self, wanted: &str) -> bool {
+        let mounts = &self.record.config.mounts;
+        mounts.iter().any(|mount| matches!(&mount.what, What::Volume { name, .. } if name == wanted))
+    }
+
     pub fn file(&self, extension: &str) -> PathBuf {
         self.record.config.dir.with_extension(extension)
     }

@@ -22,6 +22,7 @@ pub mod streams;
 pub mod supervise;
 mod terminal;
 pub mod usage;
+pub mod volume;
 pub mod waiter;
 
 use anyhow::Result;

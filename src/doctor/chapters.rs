@@ -21,6 +21,8 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("seccomp",      &["seccomp"]),
     ("userns",       &["userns"]),
     ("ipc",          &["ns.ipc", "ns.cgroup", "ns.time"]),
+    ("volumes",      &["ns.mnt"]),
+    ("devices",      &["ns.mnt"]),
 ];
 
 #[derive(Serialize)]

@@ -72,6 +72,10 @@ fn write(out: impl Write) -> Result<()> {
     tar.add("tmp/", EntryType::Directory, 0o1777, &[])?;
     tar.add("etc/passwd", EntryType::Regular, 0o644, PASSWD.as_bytes())?;
     tar.add("etc/group", EntryType::Regular, 0o644, GROUP.as_bytes())?;
+    // A container gets its own over these: where they are there, none has to be made at every start.
+    for path in ["etc/hosts", "etc/hostname", "etc/resolv.conf"] {
+        tar.add(path, EntryType::Regular, 0o644, &[])?;
+    }
     tar.file(Path::new("/bin/rubber"), Path::new(SELF))?;
     // Linked dynamically (by `cargo install`, say), the binary needs its loader and what that has mapped for it.
     if let Some(loader) = elf::interpreter(&mut File::open(SELF)?) {

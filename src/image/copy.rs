@@ -8,10 +8,10 @@ use super::{
 use crate::removal;
 use anyhow::{Context, Result};
 use nix::{
-    fcntl::{OFlag, openat, readlinkat},
+    fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat},
     libc,
     sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat},
-    unistd::{LinkatFlags, linkat, mkfifoat, symlinkat},
+    unistd::{Gid, LinkatFlags, Uid, fchownat, linkat, mkfifoat, symlinkat},
 };
 use std::{
     collections::HashMap,
@@ -120,6 +120,30 @@ fn hide(from: &OwnedFd, to: &OwnedFd, name: &OsStr) -> Result<()> {
     let directory = File::from(openat(from, name, DIRECTORY, Mode::empty())?);
     if whiteout::is_opaque(&directory, &[whiteout::TRUSTED, whiteout::USER]) {
         removal::remove(to, name)?;
+    }
+    Ok(())
+}
+
+/// Makes `uid` and `gid` the owner of a directory (or file) and of all below; no link is followed.
+pub fn give(path: &Path, uid: u32, gid: u32) -> Result<()> {
+    let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    fchownat(AT_FDCWD, path, owner.0, owner.1, AtFlags::empty()).context("fchownat()")?;
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let tree = Below::open(path)?;
+    let mut open = vec![PathBuf::new()];
+    while let Some(path) = open.pop() {
+        let directory = tree.directory(&path)?;
+        for name in below::names(&directory)? {
+            let child = path.join(&name);
+            fchownat(&directory, name.as_os_str(), owner.0, owner.1, AtFlags::AT_SYMLINK_NOFOLLOW)
+                .with_context(|| format!("fchownat({child:?})"))?;
+            let stat = below::look(&directory, &name)?;
+            if stat.is_some_and(|stat| below::kind(&stat) == SFlag::S_IFDIR) {
+                open.push(child);
+            }
+        }
     }
     Ok(())
 }

@@ -18,7 +18,8 @@ pub mod stream;
 pub mod unpack;
 pub mod whiteout;
 
-pub use copy::copy;
+pub use below::names;
+pub use copy::{copy, give};
 pub use store::{Store, sweep};
 use stream::digest;
 

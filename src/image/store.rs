@@ -3,6 +3,8 @@
 //! ```text
 //! images/NAME.json   an OCI image configuration; its diff_ids name the layers
 //! layers/SHA256/     the unpacked files of one layer, whole and on disk, or not there
+//! containers/        see container::record
+//! volumes/NAME/      what is in a named volume: see container::volume
 //! tmp/               what is being made; without a living holder of `lock` it is a leftover
 //! lock               flock(2): exclusive while anything here changes
 //! ```
@@ -63,6 +65,11 @@ impl Store {
     /// Where each container has its record and its directory.
     pub fn containers(&self) -> PathBuf {
         self.root.join("containers")
+    }
+
+    /// Where each named volume has its directory.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
     }
 
     fn check(&self) -> Result<()> {

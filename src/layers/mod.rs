@@ -27,6 +27,11 @@ pub mod cpu;
 #[cfg_attr(feature = "exercise-memory", path = "../../workshop/09_memory/exercise.rs")]
 pub mod memory;
 
+pub mod devices;
+pub mod volumes;
+
+pub mod rlimits;
+
 pub mod capabilities;
 #[cfg_attr(feature = "exercise-user", path = "../../workshop/10_user/exercise.rs")]
 pub mod user;
@@ -56,11 +61,13 @@ pub enum Layer {
     // 12 seccomp has its place here.
     Userns = 13,
     Ipc,
-    // 15 volumes, 16 devices and 17 bridge have theirs here.
+    Volumes,
+    Devices,
+    // 17 bridge has its place here.
 }
 
 impl Layer {
-    pub const ALL: [Layer; 14] = [
+    pub const ALL: [Layer; 16] = [
         Process,
         Chroot,
         Mount,
@@ -75,9 +82,11 @@ impl Layer {
         Capabilities,
         Userns,
         Ipc,
+        Volumes,
+        Devices,
     ];
 
-    pub const LAST: Layer = Ipc;
+    pub const LAST: Layer = Devices;
 
     /// The number of its chapter.
     pub fn number(self) -> u8 {
@@ -100,6 +109,8 @@ impl Layer {
             Capabilities => "capabilities",
             Userns => "userns",
             Ipc => "ipc",
+            Volumes => "volumes",
+            Devices => "devices",
         }
     }
 

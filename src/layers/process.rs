@@ -1,6 +1,6 @@
 //! A process: fork, exec and wait, and what a new program inherits of the host.
 
-use super::user;
+use super::{rlimits, user};
 use crate::{
     Exit,
     config::Config,
@@ -33,7 +33,7 @@ pub fn execute(config: &Config) -> Result<()> {
     if !narrate::is_dry() && std::env::current_dir().is_err() {
         bail!("the working directory {:?} is outside of the container", config.workdir);
     }
-    sys::umask(0o022)?;
+    sys::umask(config.umask)?;
     // Asked for after the fork, and taken back when we changed the user (prctl(2)).
     sys::prctl_pdeathsig()?;
     match config.init {
@@ -64,6 +64,7 @@ fn become_command(config: &Config, env: &[OsString]) -> Result<()> {
     sys::reset_signals()?;
     sys::close_range(3)?;
     let args = c_strings(&config.command)?;
+    rlimits::set(config)?;
     let outcome = sys::execve(&c_string(program.as_os_str())?, &args, &c_strings(env)?);
     outcome.map_err(|error| why_not(&program, error))
 }

@@ -27,13 +27,26 @@ pub struct Account {
 /// Groups first and the user last: whoever is not root any more cannot change
 /// the rest. Without setgroups(2) the caller's groups would come along.
 pub fn become_user(config: &Config) -> Result<()> {
-    let account = account(config)?;
+    let mut account = account(config)?;
+    account.groups.extend(more_groups(config)?);
     if config.ids != Ids::One {
         let groups: Vec<_> = account.groups.iter().copied().map(Gid::from_raw).collect();
         sys::setgroups(&groups)?;
     }
     sys::setgid(Gid::from_raw(account.gid))?;
     sys::setuid(Uid::from_raw(account.uid))
+}
+
+/// `--group-add`
+fn more_groups(config: &Config) -> Result<Vec<u32>> {
+    if config.groups.is_empty() {
+        return Ok(vec![]);
+    }
+    if config.ids == Ids::One {
+        bail!("there is only one id here, so --group-add has none to give: see rubber doctor, ids");
+    }
+    let file = database(&config.in_image(Path::new("/etc/group")))?;
+    config.groups.iter().map(|group| group_id(group, &file)).collect()
 }
 
 /// Looks the user up in the files of the root we are in.

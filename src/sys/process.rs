@@ -8,6 +8,7 @@ use nix::{
     fcntl::OFlag,
     libc,
     sys::{
+        resource::Resource,
         signal::{SigSet, SigmaskHow, Signal},
         stat::Mode,
         wait::WaitPidFlag,
@@ -187,6 +188,15 @@ pub fn close_range(first: u32) -> Result<()> {
     call(format_args!("close_range({first}, {}, CLOSE_RANGE_CLOEXEC)", u32::MAX), || {
         let cloexec = libc::CLOSE_RANGE_CLOEXEC;
         Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, cloexec) }).map(drop)
+    })
+}
+
+/// Limits this process, and those it makes: `u64::MAX` is no limit.
+pub fn prlimit64(resource: Resource, soft: u64, hard: u64) -> Result<()> {
+    let word = |limit: u64| if limit == u64::MAX { "RLIM64_INFINITY".into() } else { limit.to_string() };
+    let (cur, max) = (word(soft), word(hard));
+    call(format_args!("prlimit64(0, {resource:?}, {{rlim_cur={cur}, rlim_max={max}}}, NULL)"), || {
+        nix::sys::resource::setrlimit(resource, soft, hard)
     })
 }
 

@@ -28,7 +28,7 @@ fn unknown_names_are_told_with_what_is_near() {
         (&["--without", "busybox", "busybox", "true"], &["no layer \"busybox\""]),
         (&["--without", "process", "busybox", "true"], &["needs process"]),
         (&["--without", "pivot_root,chroot", "busybox", "true"], &["needs", "--without"]),
-        (&["--workdir", "/nosuch", "busybox", "true"], &["/nosuch", "ENOENT"]),
+        (&["--until", "ipc", "--workdir", "/nosuch", "busybox", "true"], &["/nosuch", "ENOENT"]),
         (&["--workdir", "relative", "busybox", "true"], &["relative", "slash"]),
         (&["--workdir", "/etc/passwd", "busybox", "true"], &["/etc/passwd", "ENOTDIR"]),
         (&["--rootfs", "/no/such/root", "true"], &["--rootfs /no/such/root"]),

@@ -43,7 +43,7 @@ fn explain_is_plain_in_a_pipe() {
 fn explain_is_coloured_on_a_terminal_and_not_with_no_color() {
     explain(&[]);
     let story = |no_color: Option<&str>| {
-        let mut command = rubber(["run", "--explain", "-w", "/nosuch", "busybox", "true"]);
+        let mut command = rubber(["run", "--explain", "-w", "/etc/passwd", "busybox", "true"]);
         command.env_remove("NO_COLOR").envs(no_color.map(|value| ("NO_COLOR", value)));
         let (code, seen) = Terminal::start(&mut command).end();
         assert_eq!(code, 125, "{seen}");
@@ -59,7 +59,7 @@ fn explain_is_coloured_on_a_terminal_and_not_with_no_color() {
     };
     let coloured = story(None);
     assert!(coloured.contains("\x1b[1;36m05 uts         \x1b[0m take a hostname of its own"), "{coloured:?}");
-    assert!(coloured.contains("\x1b[31m= -1 ENOENT (No such file or directory)\x1b[0m"), "{coloured:?}");
+    assert!(coloured.contains("\x1b[31m= -1 ENOTDIR (Not a directory)\x1b[0m"), "{coloured:?}");
     let stripped = ["\x1b[1;36m", "\x1b[31m", "\x1b[2m", "\x1b[1m", "\x1b[0m"]
         .iter()
         .fold(coloured, |text, code| text.replace(code, ""));
@@ -133,12 +133,27 @@ fn plan(objects: Vec<Value>) -> Vec<String> {
 }
 
 fn without_descriptor(said: String) -> String {
-    match said.split_once('(') {
-        Some((name @ ("ioctl" | "fchdir"), args)) => {
-            format!("{name}(FD{}", args.trim_start_matches(|c: char| c.is_ascii_digit()))
-        }
-        _ => said,
-    }
+    const WITH_SOME: &[&str] = &[
+        "ioctl",
+        "fchdir",
+        "openat",
+        "openat2",
+        "mkdirat",
+        "mknodat",
+        "open_tree",
+        "move_mount",
+        "mount_setattr",
+        "fsconfig",
+        "fsmount",
+    ];
+    let Some((name, args)) = said.split_once('(').filter(|(name, _)| WITH_SOME.contains(name)) else {
+        return said;
+    };
+    let masked = |arg: &str| {
+        let number = arg.strip_suffix(')').unwrap_or(arg);
+        if number.parse::<u32>().is_ok() { arg.replace(number, "FD") } else { arg.to_owned() }
+    };
+    format!("{name}({}", args.split(", ").map(masked).collect::<Vec<_>>().join(", "))
 }
 
 /// Container ids are random.

@@ -209,9 +209,24 @@ fn explain_tells_of_init_terminal_and_privileges() {
 }
 
 #[test]
+fn explain_tells_of_what_is_shared() {
+    let test = "explain_tells_of_what_is_shared";
+    let place = tempfile::tempdir().unwrap();
+    let source = format!("{}:/deep/down", place.path().display());
+    let file = format!("{}:/etc/new:ro", std::env::current_exe().unwrap().display());
+    let shared =
+        ["-v", &source, "-v", &file, "--tmpfs", "/memory:size=1m", "--read-only", "-w", "/new/place"];
+    told_as_done(test, &[&shared[..], &["busybox", "true"]].concat(), 0);
+    let more = ["--device", "/dev/zero:/dev/also", "--ulimit", "nofile=100:200", "--oom-score-adj", "100"];
+    let again =
+        ["--sysctl", "net.ipv4.ip_forward=1", "--shm-size", "1m", "--umask", "077", "busybox", "true"];
+    told_as_done(test, &[&more[..], &again].concat(), 0);
+}
+
+#[test]
 fn explain_tells_of_failures() {
     let test = "explain_tells_of_failures";
-    told_as_done(test, &["-w", "/nosuch", "busybox", "true"], 125);
+    told_as_done(test, &["-w", "/etc/passwd", "busybox", "true"], 125);
     told_as_done(test, &["busybox", "/etc/passwd"], 126);
     told_as_done(test, &["busybox", "nosuch"], 127);
     told_as_done(test, &["busybox", "sh", "-c", "kill -9 $$; exit 7"], 7);
@@ -256,7 +271,7 @@ fn explain_writes_each_line_at_once() {
     let test = "explain_writes_each_line_at_once";
     lab::run(&[], "true");
     let limits = ["--without", "memory", "-m", "64m"];
-    for flags in [&["--explain"][..], &["--explain", "-w", "/nosuch"], &limits] {
+    for flags in [&["--explain"][..], &["--explain", "-w", "/etc/passwd"], &limits] {
         let command = rubber(["run"].iter().chain(flags).chain(&["busybox", "true"]));
         let Some((output, processes)) = traced(test, &[], &command) else { return };
         for write in processes.iter().flat_map(|process| &process.writes) {

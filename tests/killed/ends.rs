@@ -15,7 +15,7 @@ fn an_end_however_sad_leaves_nothing_without_clean() {
         (&["busybox", "sh", "-c", "sleep 300 & sleep 300 & exit 3"], 3),
         (&["--user", "nosuch", "busybox", "true"], 125),
         (&["--user", "0:nosuch", "busybox", "true"], 125),
-        (&["--workdir", "/nosuch", "busybox", "true"], 125),
+        (&["--workdir", "/etc/passwd", "busybox", "true"], 125),
         (
             &[
                 "--hostname",
@@ -72,7 +72,7 @@ const HARD: &[(&str, &str)] = &[
     ("read-only", "mkdir -p a/b/c; touch a/b/c/f; chmod 444 a/b/c/f; chmod 500 a/b/c a/b a"),
     ("10,000 files", "mkdir many; cd many; seq 10000 | xargs touch"),
     ("links", "ln -s / root; ln -s .. up; ln -s loop loop; mkfifo fifo; touch 'a b' ' ' -- -rf \"$(printf 'n\\nl')\""),
-    ("deleted image", "rm -rf /bin/* /etc; mkdir /etc"),
+    ("deleted image", "rm -rf /bin/* /var; mkdir /var"),
     ("a name of 255 bytes", "n=$(printf %0255d 1); mkdir $n; touch $n/$n"),
     ("attributes", "touch f; busybox chattr +i f; busybox chattr +a f; true"),
 ];

@@ -190,10 +190,14 @@ fn mount_table_is_short_and_its_flags_are_tight() {
     {
         has(masked, "proc", &["ro", "nosuid", "nodev", "noexec"]);
     }
+    for name in ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"] {
+        has(name, "tmpfs", &["nosuid", "nodev", "noexec", "size=1024k"]);
+    }
     let known = |target: &str| {
         let nodes = ["null", "zero", "full", "random", "urandom", "tty", "console"];
         ["/", "/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"].contains(&target)
             || target.starts_with("/proc/")
+            || ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].contains(&target)
             || !is_root() && nodes.iter().any(|node| target == format!("/dev/{node}"))
     };
     assert!(table.keys().all(|target| known(target)), "{table:?}");

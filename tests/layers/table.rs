@@ -42,9 +42,11 @@ fn table_is_the_one_in_run_rs() {
             "{line}"
         );
         assert!(line.contains(row["does"].as_str().unwrap()), "{line}");
-        let replaced = row["unless"].as_str().map(|better| format!("(unless {better})"));
-        assert_eq!(line.ends_with(')'), replaced.is_some(), "{line}");
-        assert!(replaced.is_none_or(|words| line.ends_with(&words)), "{line}");
+        let unless = row["unless"].as_str().map(|better| format!("(unless {better})"));
+        let asked = (row["if_asked_for"] == true).then(|| "(if asked for)".to_owned());
+        let condition = unless.or(asked);
+        assert_eq!(line.ends_with(')'), condition.is_some(), "{line}");
+        assert!(condition.is_none_or(|words| line.ends_with(&words)), "{line}");
     }
 }
 
@@ -54,15 +56,17 @@ fn table_names_each_layer_as_its_file() {
     let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/layers")).unwrap();
     let mut files: BTreeSet<_> =
         files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect();
-    // What the cgroup layers have in common, and the list itself.
-    assert!(files.remove("mod") && files.remove("cgroup"));
+    // What the cgroup layers have in common, what is each process's own, and the list itself.
+    assert!(files.remove("mod") && files.remove("cgroup") && files.remove("rlimits"));
     let layers: BTreeSet<_> = rows().iter().map(|row| row["layer"].as_str().unwrap().to_owned()).collect();
     assert_eq!(layers, files);
 }
 
 /// The narration's layers, up to where `flags` cut them.
 fn announced(flags: &[&str], words: &[&str]) -> BTreeSet<String> {
-    let words = ["run", "--dry-run", "--explain=json"].iter().chain(flags).chain(words);
+    // Nobody gets devices without asking.
+    let asked = ["run", "--dry-run", "--explain=json", "--device", "/dev/null:/dev/nowhere"];
+    let words = asked.iter().chain(flags).chain(words);
     let output = rubber(words).output().unwrap();
     assert!(output.status.success(), "{flags:?}: {output:?}");
     let lines = text(&output.stderr);
@@ -109,7 +113,7 @@ fn table_refuses_nonsense_and_says_what_would_work() {
         assert!(said.starts_with("rubber: ") && said.lines().count() <= 2, "{flags:?}: {said}");
         said
     };
-    for word in ["nosuch", "15", "99", "-1", "", "Uts", "uts,pid"] {
+    for word in ["nosuch", "12", "99", "-1", "", "Uts", "uts,pid"] {
         assert!(refused(&["--until", word]).contains("there are process, chroot, mount"), "{word:?}");
     }
     assert!(refused(&["--without", "uts,nosuch"]).contains("no layer \"nosuch\""));

@@ -37,6 +37,18 @@ pub fn become_user(config: &Config) -> Result<()> {
     not_yet(3)
 }
 
+/// `--group-add`
+fn more_groups(config: &Config) -> Result<Vec<u32>> {
+    if config.groups.is_empty() {
+        return Ok(vec![]);
+    }
+    if config.ids == Ids::One {
+        bail!("there is only one id here, so --group-add has none to give: see rubber doctor, ids");
+    }
+    let file = database(&config.in_image(Path::new("/etc/group")))?;
+    config.groups.iter().map(|group| group_id(group, &file)).collect()
+}
+
 /// Looks the user up in the files of the root we are in.
 pub fn account(config: &Config) -> Result<Account> {
     let read = |file: &str| database(&config.in_image(Path::new(file)));

@@ -1,0 +1,28 @@
+//! What a container reads about names: of itself, of others, and of whom to ask.
+
+use crate::{
+    config::Names,
+    layers::{Layer, Layers},
+};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt};
+
+const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
+                     ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+
+/// As docker's: the host's own servers are asked, and without a network of its own it knows all the host knows.
+pub fn of(hostname: &OsStr, layers: Layers) -> Names {
+    if !layers.contains(Layer::Volumes) {
+        return Names::default();
+    }
+    let own = match layers.contains(Layer::Uts) {
+        true => hostname.to_owned(),
+        false => nix::unistd::gethostname().unwrap_or_default(),
+    };
+    let hosts = match layers.contains(Layer::Net) {
+        // It has no address but the loopback's.
+        true => [HOSTS.as_bytes(), b"127.0.1.1\t", own.as_bytes(), b"\n"].concat(),
+        false => fs::read("/etc/hosts").unwrap_or_default(),
+    };
+    let resolv_conf = fs::read("/etc/resolv.conf").unwrap_or_default();
+    Names { hosts, hostname: [own.as_bytes(), b"\n"].concat(), resolv_conf }
+}

@@ -1,0 +1,106 @@
+//! Named volumes: directories of the store's that outlive the containers that share them.
+
+use super::find;
+use crate::{image::Store, removal};
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use std::{
+    fs::{self, Permissions},
+    io::ErrorKind,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+};
+
+#[derive(Serialize)]
+pub struct Volume {
+    pub name: String,
+    pub path: PathBuf,
+    /// The names of the containers that have it, ended ones too.
+    pub containers: Vec<String>,
+}
+
+/// Where the volume `name` is, or would be.
+pub fn path(store: &Store, name: &str) -> Result<PathBuf> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if !name.chars().all(plain) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || name.len() > 128
+    {
+        bail!(
+            "{name:?} is no name for a volume: letters, digits, _ . and -, a letter or digit first, at most 128 \
+             (a path begins with / or ./)"
+        );
+    }
+    Ok(store.volumes().join(name))
+}
+
+/// Makes it where it is not there yet.
+pub fn make(store: &Store, name: &str) -> Result<PathBuf> {
+    let path = path(store, name)?;
+    if path.is_dir() {
+        return Ok(path);
+    }
+    fs::create_dir_all(store.volumes())?;
+    match fs::create_dir(&path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(path),
+        Err(error) => Err(error).with_context(|| format!("cannot make volume {name}: mkdir({path:?})")),
+        // Whoever is in the container may look inside; outside, the store is for nobody else.
+        Ok(()) => Ok(fs::set_permissions(&path, Permissions::from_mode(0o755)).map(|()| path)?),
+    }
+}
+
+/// All of them, by name.
+pub fn all(store: &Store) -> Result<Vec<Volume>> {
+    let entries = match fs::read_dir(store.volumes()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        entries => entries.with_context(|| store.volumes().display().to_string())?,
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| path(store, name).is_ok()).collect();
+    names.sort();
+    let containers = find::all(store)?;
+    let users = |name: &str| {
+        let users = containers.iter().filter(|container| container.has_volume(name));
+        users.map(|container| container.name.clone()).collect()
+    };
+    names
+        .into_iter()
+        .map(|name| Ok(Volume { path: path(store, &name)?, containers: users(&name), name }))
+        .collect()
+}
+
+pub fn find(store: &Store, name: &str) -> Result<Volume> {
+    let all = all(store)?;
+    let near = crate::image::name::near(name, all.iter().map(|volume| volume.name.as_str())).join(" or ");
+    match all.into_iter().find(|volume| volume.name == name) {
+        Some(volume) => Ok(volume),
+        None if near.is_empty() => bail!("no volume {name:?}: rubber volume ls lists them"),
+        None => bail!("no volume {name:?}: did you mean {near}?"),
+    }
+}
+
+/// Removes it with all that is in it, unless a container has it.
+pub fn remove(store: &Store, name: &str) -> Result<()> {
+    // No container comes to be meanwhile, and none is half removed.
+    let _only_one = super::record::lock(store)?;
+    let volume = find(store, name)?;
+    if !volume.containers.is_empty() {
+        let containers = volume.containers.join(", ");
+        bail!("volume {name} is in use by {containers}: rubber rm {}", volume.containers.join(" "));
+    }
+    // Under another name first: a kill in the middle leaves no volume that has lost half of its files.
+    let doomed = store.volumes().join(format!(".removed-{name}"));
+    if doomed.exists() {
+        removal::remove_tree(&doomed)?;
+    }
+    fs::rename(&volume.path, &doomed).with_context(|| format!("rename({:?}, {doomed:?})", volume.path))?;
+    removal::remove_tree(&doomed)
+}
+
+/// Removes what a killed `remove` has left.
+pub fn sweep(store: &Store) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(store.volumes()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_doomed =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let doomed: Vec<_> = entries.filter(is_doomed).collect();
+    doomed.iter().try_for_each(|path| removal::remove_tree(path))?;
+    Ok(doomed)
+}

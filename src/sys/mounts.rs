@@ -1,0 +1,210 @@
+//! System calls on mounts that are held by a descriptor instead of a name, and on what lies below a directory:
+//! whoever may change names while we work (another container, say) cannot lead these calls astray.
+
+use super::{call, names};
+use anyhow::Result;
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, OpenHow, ResolveFlag},
+    libc,
+    sys::stat::{Mode, SFlag},
+};
+use std::{
+    ffi::{CString, OsStr},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    path::Path,
+};
+
+// From linux/mount.h and linux/fcntl.h; the C library has not all of them.
+pub const RDONLY: u64 = 1;
+pub const NOSUID: u64 = 2;
+pub const NODEV: u64 = 4;
+pub const NOEXEC: u64 = 8;
+const AT_RECURSIVE: u32 = 0x8000;
+const AT_EMPTY_PATH: u32 = libc::AT_EMPTY_PATH as u32;
+const OPEN_TREE_CLONE: u32 = 1;
+const OPEN_TREE_CLOEXEC: u32 = OFlag::O_CLOEXEC.bits() as u32;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
+const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+const FSOPEN_CLOEXEC: u32 = 1;
+const FSMOUNT_CLOEXEC: u32 = 1;
+const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_CMD_CREATE: u32 = 6;
+
+pub const PRIVATE: u64 = libc::MS_PRIVATE;
+pub const SLAVE: u64 = libc::MS_SLAVE;
+
+/// The working directory, for calls that take a directory's descriptor.
+pub const HERE: BorrowedFd<'static> = nix::fcntl::AT_FDCWD;
+
+/// Opens what `path` is called below `directory`, which is "/" for every link and ".." on the way.
+/// With O_PATH it is held, and not opened for reading.
+pub fn openat2_in_root(directory: BorrowedFd, path: &Path, flags: OFlag) -> Result<OwnedFd> {
+    let below = path.strip_prefix("/").unwrap_or(path);
+    let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let words = names((flags | OFlag::O_CLOEXEC).iter_names());
+    let text = format!(
+        "openat2({}, {below:?}, {{flags={words}, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}}, 24)",
+        fd(directory)
+    );
+    // EAGAIN: something was renamed on this machine while the kernel walked over a ".." (openat2(2)).
+    let mut tries = 0..100;
+    loop {
+        match call(format_args!("{text}"), || nix::fcntl::openat2(directory, below, how)) {
+            Err(error) if error.downcast_ref() == Some(&Errno::EAGAIN) && tries.next().is_some() => {}
+            opened => return opened,
+        }
+    }
+}
+
+/// Holds `name`, which must be right in `directory`; a link is not followed.
+pub fn openat_nofollow(directory: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    call(format_args!("openat({}, {name:?}, O_NOFOLLOW|O_CLOEXEC|O_PATH)", directory.as_raw_fd()), || {
+        nix::fcntl::openat(directory, name, flags, Mode::empty())
+    })
+}
+
+/// Makes a file of mode 0644 and opens it for writing.
+pub fn openat_create(directory: &OwnedFd, name: &str) -> Result<OwnedFd> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let text = "O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0644";
+    call(format_args!("openat({}, {name:?}, {text})", directory.as_raw_fd()), || {
+        nix::fcntl::openat(directory, name, flags, Mode::from_bits_truncate(0o644))
+    })
+}
+
+pub fn mkdirat(directory: &OwnedFd, name: &OsStr, mode: u32) -> Result<()> {
+    call(format_args!("mkdirat({}, {name:?}, 0{mode:o})", directory.as_raw_fd()), || {
+        nix::sys::stat::mkdirat(directory, name, Mode::from_bits_truncate(mode))
+    })
+}
+
+/// Makes an empty file, such as a file can be mounted on.
+pub fn mknodat_file(directory: &OwnedFd, name: &OsStr) -> Result<()> {
+    call(format_args!("mknodat({}, {name:?}, S_IFREG|0644)", directory.as_raw_fd()), || {
+        let mode = Mode::from_bits_truncate(0o644);
+        nix::sys::stat::mknodat(directory, name, SFlag::S_IFREG, mode, 0)
+    })
+}
+
+/// A copy of the mount that `name` in `directory` is on, from there down, with all that is mounted below. It is
+/// nowhere in the mount table yet. An empty name is the directory (or the file) itself.
+pub fn open_tree(directory: BorrowedFd, name: &str) -> Result<OwnedFd> {
+    let path = CString::new(name)?;
+    let (mut flags, mut words) = (OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE, "");
+    if name.is_empty() {
+        (flags, words) = (flags | AT_EMPTY_PATH, "AT_EMPTY_PATH|");
+    }
+    call(
+        format_args!(
+            "open_tree({}, {name:?}, {words}AT_RECURSIVE|OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC)",
+            fd(directory)
+        ),
+        // SAFETY: the kernel reads one path, which is ours, and makes a new descriptor.
+        || {
+            descriptor(unsafe {
+                libc::syscall(libc::SYS_open_tree, directory.as_raw_fd(), path.as_ptr(), flags)
+            })
+        },
+    )
+}
+
+/// Puts a mount that is nowhere yet onto what `target` is.
+pub fn move_mount(mount: &OwnedFd, target: &OwnedFd) -> Result<()> {
+    let (from, to) = (mount.as_raw_fd(), target.as_raw_fd());
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    let text = "MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH";
+    call(format_args!("move_mount({from}, \"\", {to}, \"\", {text})"), || {
+        let none = c"".as_ptr();
+        // SAFETY: the kernel reads two empty paths.
+        Errno::result(unsafe { libc::syscall(libc::SYS_move_mount, from, none, to, none, flags) }).map(drop)
+    })
+}
+
+/// Sets attributes of a mount, or of all below it as well, and how it tells other mounts of new ones
+/// (0: as before). Takes nothing away, so what a user namespace has locked stays.
+pub fn mount_setattr(mount: &OwnedFd, recursive: bool, set: u64, propagation: u64) -> Result<()> {
+    let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    let words = if recursive { "AT_EMPTY_PATH|AT_RECURSIVE" } else { "AT_EMPTY_PATH" };
+    let attr = [set, 0, propagation, 0];
+    let fd = mount.as_raw_fd();
+    let text = attributes(set, propagation);
+    // SAFETY: the kernel reads an empty path and one struct mount_attr of four words, both ours.
+    call(format_args!("mount_setattr({fd}, \"\", {words}, {{{text}}}, 32)"), || {
+        let size = size_of_val(&attr);
+        let done = unsafe { libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &attr, size) };
+        Errno::result(done).map(drop)
+    })
+}
+
+fn attributes(set: u64, propagation: u64) -> String {
+    let propagation = match propagation {
+        PRIVATE => "MS_PRIVATE",
+        SLAVE => "MS_SLAVE",
+        _ => "0",
+    };
+    format!("attr_set={}, attr_clr=0, propagation={propagation}, userns_fd=0", attribute_names(set))
+}
+
+fn attribute_names(set: u64) -> String {
+    let known = [("RDONLY", RDONLY), ("NOSUID", NOSUID), ("NODEV", NODEV), ("NOEXEC", NOEXEC)];
+    let names =
+        known.into_iter().filter(|(_, bit)| set & bit != 0).map(|(name, _)| format!("MOUNT_ATTR_{name}"));
+    let names = names.collect::<Vec<_>>().join("|");
+    if names.is_empty() { "0".into() } else { names }
+}
+
+/// Begins to make a new filesystem of this type.
+pub fn fsopen(fstype: &str) -> Result<OwnedFd> {
+    let name = CString::new(fstype)?;
+    // SAFETY: the kernel reads one string and makes a new descriptor.
+    call(format_args!("fsopen({fstype:?}, FSOPEN_CLOEXEC)"), || {
+        descriptor(unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), FSOPEN_CLOEXEC) })
+    })
+}
+
+pub fn fsconfig_set(filesystem: &OwnedFd, key: &str, value: &str) -> Result<()> {
+    let fd = filesystem.as_raw_fd();
+    let (name, text) = (CString::new(key)?, CString::new(value)?);
+    let command = FSCONFIG_SET_STRING;
+    // SAFETY: the kernel reads two strings of ours.
+    call(format_args!("fsconfig({fd}, FSCONFIG_SET_STRING, {key:?}, {value:?}, 0)"), || {
+        let done = unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, name.as_ptr(), text.as_ptr(), 0) };
+        Errno::result(done).map(drop)
+    })
+}
+
+pub fn fsconfig_create(filesystem: &OwnedFd) -> Result<()> {
+    let fd = filesystem.as_raw_fd();
+    let command = FSCONFIG_CMD_CREATE;
+    // SAFETY: no pointers but null ones.
+    call(format_args!("fsconfig({fd}, FSCONFIG_CMD_CREATE, NULL, NULL, 0)"), || {
+        Errno::result(unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, 0, 0, 0) }).map(drop)
+    })
+}
+
+/// A mount of the new filesystem, nowhere in the mount table yet.
+pub fn fsmount(filesystem: &OwnedFd, attributes: u64) -> Result<OwnedFd> {
+    let fd = filesystem.as_raw_fd();
+    let text = attribute_names(attributes);
+    // SAFETY: no pointers; the kernel makes a new descriptor.
+    call(format_args!("fsmount({fd}, FSMOUNT_CLOEXEC, {text})"), || {
+        descriptor(unsafe { libc::syscall(libc::SYS_fsmount, fd, FSMOUNT_CLOEXEC, attributes) })
+    })
+}
+
+fn descriptor(answer: libc::c_long) -> nix::Result<OwnedFd> {
+    // SAFETY: the kernel has just made this descriptor for us.
+    Errno::result(answer).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+fn fd(directory: BorrowedFd) -> String {
+    match directory.as_raw_fd() {
+        libc::AT_FDCWD => "AT_FDCWD".into(),
+        fd => fd.to_string(),
+    }
+}
