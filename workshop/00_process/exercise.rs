@@ -61,6 +61,7 @@ fn become_init(config: &Config, become_command: impl FnOnce() -> Result<()>) -> 
 fn become_command(config: &Config, env: &[OsString]) -> Result<()> {
     let program = find(config, env)?;
     let args = c_strings(&config.command)?;
+    rlimits::set(config)?;
     // Step 1: give back every signal that rubber held back or ignored.
     not_yet(1)?;
     // Step 2: close every descriptor but stdin, stdout and stderr.

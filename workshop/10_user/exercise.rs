@@ -27,7 +27,8 @@ pub struct Account {
 /// Groups first and the user last: whoever is not root any more cannot change
 /// the rest. Without setgroups(2) the caller's groups would come along.
 pub fn become_user(config: &Config) -> Result<()> {
-    let account = account(config)?;
+    let mut account = account(config)?;
+    account.groups.extend(more_groups(config)?);
     // Step 1: take the supplementary groups of the account, and no others.
     // (Where only one id is mapped, Ids::One, there are none to take and no right to.)
     not_yet(1)?;
