@@ -1,9 +1,13 @@
 //! The command line of the learner's rubber: `run` and nothing else, so that it is built in a moment.
 
+mod environment;
 mod limits;
+mod mounts;
+mod names;
 mod portrait;
 mod privileges;
 mod run;
+mod sysctls;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
