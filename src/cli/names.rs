@@ -19,8 +19,8 @@ pub fn of(hostname: &OsStr, layers: Layers) -> Names {
         false => nix::unistd::gethostname().unwrap_or_default(),
     };
     let hosts = match layers.contains(Layer::Net) {
-        // It has no address but the loopback's.
-        true => [HOSTS.as_bytes(), b"127.0.1.1\t", own.as_bytes(), b"\n"].concat(),
+        // As long as it has no address but the loopback's, no address is its own.
+        true => HOSTS.as_bytes().to_owned(),
         false => fs::read("/etc/hosts").unwrap_or_default(),
     };
     let resolv_conf = fs::read("/etc/resolv.conf").unwrap_or_default();

@@ -114,9 +114,8 @@ fn options_tell_names() {
     if cannot() {
         return;
     }
-    let script =
-        "cat /etc/hostname; grep -c localhost /etc/hosts; grep named /etc/hosts; echo more >>/etc/hosts";
-    assert_eq!(say(&["-h", "named"], script), "named\n2\n127.0.1.1\tnamed");
+    let script = "cat /etc/hostname; grep -c localhost /etc/hosts; ping -c 1 localhost >/dev/null && echo more >>/etc/hosts";
+    assert_eq!(say(&["-h", "named"], script), "named\n2");
     let hosts = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     assert_eq!(say(&[], "cat /etc/resolv.conf"), hosts.trim());
     // Without a network of its own it has the host's names.
