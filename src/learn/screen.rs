@@ -29,7 +29,8 @@ impl Outcome {
             Outcome::Compiler { text, step } => {
                 let step = step.map_or(String::new(), |step| format!(" (step {step})"));
                 let told = format!("{text}\n{} {}   the compiler says no{step}\n", red("✗"), chapter.name());
-                match text.contains("/exercise.rs") {
+                let place = text.lines().find(|line| line.contains("-->"));
+                match place.is_none_or(|place| place.contains("/exercise.rs")) {
                     true => told,
                     false => told + &rows("why", ELSEWHERE),
                 }
