@@ -118,7 +118,8 @@ pub fn run(config: &Config) -> Result<u8> {
     }
     // Whatever went wrong, nothing may stay behind.
     narrate::pause_no_more();
-    let removed = AFTERWARDS.iter().map(|step| take(step, config)).fold(Ok(()), Result::and);
+    let freezer = cgroup::remove_freezer(&config.cgroup);
+    let removed = AFTERWARDS.iter().map(|step| take(step, config)).fold(freezer, Result::and);
     outcome.and_then(|code| removed.map(|()| code))
 }
 

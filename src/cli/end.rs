@@ -4,7 +4,7 @@ use crate::{
     container::{
         self,
         find::{self, Container, State},
-        record, supervise,
+        pause, record, supervise,
     },
     image::Store,
     narrate, sys,
@@ -60,7 +60,7 @@ pub struct Rm {
 }
 
 /// Does it for each, and goes on with the others where one fails.
-fn each(words: &[String], mut work: impl FnMut(&str) -> Result<()>) -> Result<()> {
+pub fn each(words: &[String], mut work: impl FnMut(&str) -> Result<()>) -> Result<()> {
     let mut failed = Ok(());
     for word in words {
         if let Err(error) = work(word) {
@@ -84,13 +84,14 @@ impl Stop {
 }
 
 fn stop(store: &Store, container: &Container, seconds: Option<u64>) -> Result<()> {
-    if !matches!(container.state, State::Running(_)) {
+    if container.state.pid().is_none() {
         return Ok(());
     }
     let (pid, fd) = container.pidfd()?;
     let signal = container.record.stop.signal;
     let deaf = supervise::is_deaf(pid, signal);
     sys::pidfd_send_signal(&fd, signal)?;
+    wake(container)?;
     let patience = Duration::from_secs(seconds.unwrap_or(container.record.stop.timeout));
     if !ends_within(&fd, patience)? {
         sys::pidfd_send_signal(&fd, libc::SIGKILL)?;
@@ -109,6 +110,14 @@ fn stop(store: &Store, container: &Container, seconds: Option<u64>) -> Result<()
         ));
     }
     settled(store, &container.id)
+}
+
+/// One that is paused would not see the signal.
+fn wake(container: &Container) -> Result<()> {
+    match container.state {
+        State::Paused(_) => pause::thaw(container),
+        _ => Ok(()),
+    }
 }
 
 fn ends_within(pidfd: &OwnedFd, patience: Duration) -> Result<bool> {
@@ -134,6 +143,10 @@ impl Kill {
         each(&self.containers, |word| {
             let container = find::find(store, word)?;
             sys::pidfd_send_signal(&container.pidfd()?.1, signal)?;
+            // As docker: what is to end it wakes it, any other signal waits for `unpause`.
+            if [libc::SIGKILL, container.record.stop.signal].contains(&signal) {
+                wake(&container)?;
+            }
             super::line(&container.name)
         })
     }
@@ -168,18 +181,34 @@ impl Rm {
                 Err(_) if self.force => return Ok(()),
                 found => found?,
             };
-            if let (State::Running(_), true) = (&container.state, self.force) {
+            if container.state.pid().is_some() && self.force {
                 if let Ok((_, fd)) = container.pidfd() {
                     sys::pidfd_send_signal(&fd, libc::SIGKILL)?;
+                    wake(&container)?;
                 }
                 settled(store, &container.id)?;
             }
-            match record::discard(store, &container.id)? {
-                Some(()) => super::line(&container.name),
-                // With --rm it has removed itself.
-                None if find::find(store, &container.id).is_err() => super::line(&container.name),
-                None => bail!("container {word} still runs: rubber stop {word}, or rm -f"),
-            }
+            discard(store, &container.id, word)?;
+            super::line(&container.name)
         })
     }
+}
+
+/// One that has ended may be held for a moment: by its rubber, which is just ending, or by who copies out of it.
+fn discard(store: &Store, id: &str, word: &str) -> Result<()> {
+    let begin = Instant::now();
+    while record::discard(store, id)?.is_none() {
+        match find::find(store, id) {
+            // With --rm it has removed itself.
+            Err(_) => return Ok(()),
+            Ok(container) if !matches!(container.state, State::Ended(_)) => {
+                bail!("container {word} still runs: rubber stop {word}, or rm -f")
+            }
+            Ok(_) if begin.elapsed() > Duration::from_secs(10) => {
+                bail!("container {word} has ended, but another rubber is still at work on its files")
+            }
+            Ok(_) => sleep(Duration::from_millis(2)),
+        }
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use super::{privileges, run};
 use crate::{
     config::Config,
     container::{
-        find::{self, Container},
+        find::{self, Container, State},
         streams::{Pipes, Streams},
         waiter::{self, Fate},
     },
@@ -82,6 +82,9 @@ impl Exec {
 
     /// The container's own, but for what was asked for.
     fn config(&self, container: Container) -> Result<Config> {
+        if let State::Paused(_) = container.state {
+            bail!("container {0} is paused: rubber unpause {0}", container.name);
+        }
         let (pid, pidfd) = container.pidfd()?;
         let was = container.record.config;
         let mut env = was.env.clone();

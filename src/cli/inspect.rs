@@ -30,13 +30,15 @@ fn inspect(store: &Store, word: &str) -> Result<Value> {
     about["name"] = container.name.clone().into();
     about["state"] = match &container.state {
         State::Created => json!({"word": "created"}),
-        State::Running(pid) => json!({"word": "running", "pid": pid.as_raw()}),
+        State::Running(pid) | State::Paused(pid) => {
+            json!({"word": container.state.word(), "pid": pid.as_raw()})
+        }
         State::Ended(ended) => {
             json!({"word": "exited", "code": ended.code, "at": ended.at, "lost": ended.lost})
         }
     };
     about["kernel"] = match container.state {
-        State::Running(pid) => serde_json::to_value(facts::of(&pid.to_string())?)?,
+        State::Running(pid) | State::Paused(pid) => serde_json::to_value(facts::of(&pid.to_string())?)?,
         _ => Value::Null,
     };
     Ok(about)

@@ -2,10 +2,14 @@
 
 mod attach;
 mod clean;
+mod commit;
+mod cp;
 mod demo;
+mod diff;
 mod doctor;
 mod end;
 mod exec;
+mod export;
 mod facts;
 mod images;
 mod import;
@@ -14,11 +18,16 @@ mod layers;
 mod learn;
 mod limits;
 mod logs;
+mod pages;
+mod pause;
 mod portrait;
 mod privileges;
 mod ps;
+mod rename;
 mod rmi;
 mod run;
+mod stats;
+mod top;
 
 use crate::image::Store;
 use anyhow::Result;
@@ -59,6 +68,24 @@ enum Command {
     Wait(end::Wait),
     /// Remove containers that have ended
     Rm(end::Rm),
+    /// Copy files into a container, and out of one
+    Cp(cp::Cp),
+    /// List what a container has changed in its root
+    Diff(diff::Diff),
+    /// Make an image of what a container has become
+    Commit(commit::Commit),
+    /// Write a container's files as a tar archive
+    Export(export::Export),
+    /// Stop all processes of containers where they are
+    Pause(pause::Pause),
+    /// Let paused containers go on
+    Unpause(pause::Unpause),
+    /// Give a container another name
+    Rename(rename::Rename),
+    /// List the processes of a container
+    Top(top::Top),
+    /// Show what containers use
+    Stats(stats::Stats),
     /// Print all that is known of containers
     Inspect(inspect::Inspect),
     /// List the images in the store
@@ -79,11 +106,22 @@ enum Command {
     Demo(demo::Demo),
     /// Remove what killed containers and imports have left behind
     Clean(clean::Clean),
+    /// Print a script that completes commands and flags in your shell
+    Completions(pages::Completions),
+    /// Write manual pages into a directory
+    Man(pages::Man),
     #[command(hide = true)]
     Portrait(portrait::Args),
     /// A process of the demos' stand-in host
     #[command(hide = true)]
     Serve,
+}
+
+/// How a list is printed: for people, or for programs.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
 }
 
 /// Does what the command line says, and returns the exit code.
@@ -106,6 +144,15 @@ pub fn main() -> Result<u8> {
         Command::Kill(kill) => kill.main(&store()?).map(|()| 0),
         Command::Wait(wait) => wait.main(&store()?).map(|()| 0),
         Command::Rm(rm) => rm.main(&store()?).map(|()| 0),
+        Command::Cp(cp) => cp.main(&store()?).map(|()| 0),
+        Command::Diff(diff) => diff.main(&store()?).map(|()| 0),
+        Command::Commit(commit) => commit.main(&store()?).map(|()| 0),
+        Command::Export(export) => export.main(&store()?).map(|()| 0),
+        Command::Pause(pause) => pause.main(&store()?).map(|()| 0),
+        Command::Unpause(unpause) => unpause.main(&store()?).map(|()| 0),
+        Command::Rename(rename) => rename.main(&store()?).map(|()| 0),
+        Command::Top(top) => top.main(&store()?).map(|()| 0),
+        Command::Stats(stats) => stats.main(&store()?).map(|()| 0),
         Command::Inspect(inspect) => inspect.main(&store()?).map(|()| 0),
         Command::Images(images) => images.main(&store()?).map(|()| 0),
         Command::Import(import) => import.main(&store()?).map(|()| 0),
@@ -116,6 +163,8 @@ pub fn main() -> Result<u8> {
         Command::Learn(learn) => learn.main(),
         Command::Demo(demo) => demo.main(store()?),
         Command::Clean(clean) => clean.main(&store()?).map(|()| 0),
+        Command::Completions(completions) => completions.main().map(|()| 0),
+        Command::Man(man) => man.main().map(|()| 0),
         Command::Portrait(args) => portrait::main(&args),
         Command::Serve => crate::show::demo::service::main(),
     }

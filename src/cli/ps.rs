@@ -55,7 +55,7 @@ fn about(container: &Container) -> Value {
         "labels": record.labels,
     });
     match &container.state {
-        State::Running(pid) => about["pid"] = pid.as_raw().into(),
+        State::Running(pid) | State::Paused(pid) => about["pid"] = pid.as_raw().into(),
         State::Ended(ended) => {
             about["exit_code"] = ended.code.into();
             about["ended"] = ended.at.clone().into();
@@ -67,6 +67,15 @@ fn about(container: &Container) -> Value {
 
 fn words(container: &Container) -> Vec<String> {
     container.record.config.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+/// Its image's name, or the directory that was named with `--rootfs`.
+fn image(container: &Container) -> String {
+    let record = &container.record;
+    match record.config.image.first() {
+        Some(directory) if record.image.is_empty() => directory.display().to_string(),
+        _ => record.image.clone(),
+    }
 }
 
 fn table(containers: &[Container]) -> String {
@@ -82,7 +91,7 @@ fn table(containers: &[Container]) -> String {
             State::Ended(ended) => format!("exited ({}) {}", ended.code, ago(&ended.at)),
             state => format!("{} {}", state.word(), since(&container.record.created)),
         };
-        let image = fit(&container.record.image, 12);
+        let image = fit(&image(container), 12);
         text += &row(&container.id, &container.name, &image, &fit(&plain, 24), &state);
     }
     text

@@ -1,6 +1,9 @@
 //! Which containers there are, and what is known of each: from its record, its lock and /proc.
 
-use super::record::{self, Ended, Record};
+use super::{
+    pause,
+    record::{self, Ended, Record},
+};
 use crate::image::{Store, name::near};
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -27,6 +30,8 @@ pub enum State {
     Created,
     /// Its first process, as we see it.
     Running(Pid),
+    /// Running, but the kernel lets none of its processes run.
+    Paused(Pid),
     Ended(Ended),
 }
 
@@ -35,7 +40,16 @@ impl State {
         match self {
             State::Created => "created",
             State::Running(_) => "running",
+            State::Paused(_) => "paused",
             State::Ended(_) => "exited",
+        }
+    }
+
+    /// Its first process, while there is one.
+    pub fn pid(&self) -> Option<Pid> {
+        match self {
+            State::Running(pid) | State::Paused(pid) => Some(*pid),
+            State::Created | State::Ended(_) => None,
         }
     }
 }
@@ -62,7 +76,10 @@ fn read(file: &Path) -> Option<Container> {
     let id = record.config.id.clone();
     let name = fs::read_to_string(file.with_extension("name")).ok();
     let name = name.or(record.name.clone()).unwrap_or_else(|| super::name::of(&id));
-    let state = state(file, handle)?;
+    let state = match state(file, handle)? {
+        State::Running(pid) if pause::is_paused(&record.config.cgroup) => State::Paused(pid),
+        state => state,
+    };
     Some(Container { id, name, record, state })
 }
 
@@ -125,7 +142,7 @@ pub fn is_free(store: &Store, name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if !name.chars().all(plain) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || name.len() > 64 {
         bail!(
-            "--name {name:?} is no name for a container: letters, digits, _ . and -, a letter or digit first, \
+            "{name:?} is no name for a container: letters, digits, _ . and -, a letter or digit first, \
              at most 64"
         );
     }
@@ -142,7 +159,7 @@ impl Container {
 
     /// Its first process, held so that its number cannot become another's.
     pub fn pidfd(&self) -> Result<(Pid, OwnedFd)> {
-        let State::Running(pid) = self.state else {
+        let Some(pid) = self.state.pid() else {
             bail!("container {} is not running ({})", self.name, self.state.word())
         };
         let fd = crate::sys::pidfd_open(pid)?;

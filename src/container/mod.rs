@@ -1,18 +1,27 @@
 //! What outlives a run, and what runs beside it.
 //!
 //! Reading order: `record` (what is written down before anything is made), `find` (which containers there are),
-//! `supervise` (waiting for one), `streams` and `relay` (what goes in and comes out), `log`, `attach`, `waiter`.
+//! `supervise` (waiting for one), `streams` and `relay` (what goes in and comes out), `log`, `attach`, `waiter`; then what
+//! can be done to one: `pause`, `processes`, `usage`, and with its files (`inside`,
+//! `copy`, `changes`, `commit`).
 
 pub mod attach;
 pub mod caller;
+pub mod changes;
+pub mod commit;
+pub mod copy;
 pub mod find;
+pub mod inside;
 pub mod log;
 pub mod name;
+pub mod pause;
+pub mod processes;
 pub mod record;
 pub mod relay;
 pub mod streams;
 pub mod supervise;
 mod terminal;
+pub mod usage;
 pub mod waiter;
 
 use anyhow::Result;

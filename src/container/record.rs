@@ -70,7 +70,7 @@ pub fn now() -> String {
 }
 
 /// What belongs to a container, by what comes behind its id.
-pub const BESIDE: &[&str] = &["pid", "ended", "name", "log", "log.1", "attach"];
+pub const BESIDE: &[&str] = &["pid", "ended", "ended.new", "name", "name.new", "log", "log.1", "attach"];
 
 /// A record of ours. Keep it for as long as the container runs.
 pub struct Claim {
@@ -134,14 +134,31 @@ impl Claim {
 }
 
 fn write_ended(record: &Path, ended: &Ended) -> Result<()> {
-    let (file, new) = (record.with_extension("ended"), record.with_extension("ended.new"));
+    replace(&record.with_extension("ended"), &serde_json::to_vec(ended)?)
+}
+
+/// Gives container `id` another name. Whoever asks by the old one finds nobody from now on.
+pub fn rename(store: &Store, id: &str, name: &str) -> Result<()> {
+    let _only_one = lock(store)?;
+    super::find::is_free(store, name)?;
+    let record = store.containers().join(id).with_extension("json");
+    if !record.exists() {
+        bail!("container {id} has just been removed");
+    }
+    replace(&record.with_extension("name"), name.as_bytes())
+}
+
+/// Whoever reads `file` sees it whole, as it was or as it is.
+fn replace(file: &Path, content: &[u8]) -> Result<()> {
+    let mut new = file.to_owned().into_os_string();
+    new.push(".new");
     let write = || {
-        let mut to = File::create(&new)?;
-        to.write_all(&serde_json::to_vec(ended)?)?;
+        let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        to.write_all(content)?;
         to.sync_all()?;
-        fs::rename(&new, &file)
+        fs::rename(&new, file)
     };
-    write().with_context(|| display(&file))
+    write().with_context(|| display(file))
 }
 
 /// Removes the directory of the container whose record is `file`, and the record last.
@@ -243,7 +260,8 @@ pub fn parse(file: &Path, text: &str) -> Result<Option<Record>> {
     let id = file.file_stem().unwrap_or_default();
     let name = format!("rubber-{}", id.to_string_lossy());
     let is_ours = |dir: &PathBuf| dir.is_absolute() && dir.file_name() == Some(OsStr::new(&name));
-    let owns_its_groups = record.config.cgroup.groups.iter().all(|group| is_ours(&group.dir));
+    let place = &record.config.cgroup;
+    let owns_its_groups = place.groups.iter().map(|group| &group.dir).chain(&place.freezer).all(is_ours);
     if OsStr::new(&record.config.id) != id || !owns_its_groups || record.version != VERSION {
         bail!("{DAMAGED}: it names what is not this container's");
     }
@@ -251,7 +269,9 @@ pub fn parse(file: &Path, text: &str) -> Result<Option<Record>> {
 }
 
 fn remove_groups(record: &Record) -> Result<()> {
-    record.config.cgroup.groups.iter().rev().try_for_each(|group| cgroup::remove_group(&group.dir))
+    let place = &record.config.cgroup;
+    cgroup::remove_freezer(place)?;
+    place.groups.iter().rev().try_for_each(|group| cgroup::remove_group(&group.dir))
 }
 
 /// Whoever holds this sees no record half made.

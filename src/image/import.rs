@@ -1,6 +1,13 @@
 //! From bytes to an image: decompress, hash and unpack in one pass, then put it in the store whole.
 
-use super::{below, name::Name, pack, store::Locked, stream, unpack};
+use super::{
+    below::{self, Below},
+    name::Name,
+    pack,
+    store::{Locked, Scratch},
+    stream,
+    unpack::{self, LeftOut, Manner, Purpose},
+};
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{OFlag, openat};
 use oci_spec::image::{
@@ -10,7 +17,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
@@ -39,16 +46,10 @@ impl Origin<'_> {
 /// Makes the image `name` from an archive of its root filesystem: plain tar, gzip or zstd.
 pub fn archive(locked: &Locked, name: &Name, bytes: impl Read, origin: Origin) -> Result<Imported> {
     let scratch = locked.scratch()?;
-    let files = scratch.path().join("rootfs");
-    std::fs::create_dir(&files).with_context(|| format!("mkdir({files:?})"))?;
-    open_to_all(&files)?;
+    let files = new_root(&scratch)?;
     let imported = stream::decompress(bytes).and_then(|tar| {
-        let mut tar = stream::Hashing::new(tar);
-        let left_out = unpack::unpack(&mut tar, &files)?;
-        // What follows the archive's end is part of the layer's digest too.
-        io::copy(&mut tar, &mut io::sink()).context("the archive is cut off or damaged at its end")?;
+        let (digest, left_out) = unpack_layer(tar, &files, Purpose::Image)?;
         refuse_archive_of_images(&files)?;
-        let digest = tar.digest();
         locked.adopt(&files, &digest)?;
         let config = configuration(digest, origin)?;
         locked.write_image(name, &config)?;
@@ -77,7 +78,24 @@ pub fn directory(locked: &Locked, name: &Name, directory: &Path, origin: Origin)
     })
 }
 
-fn broken_pipe(error: &anyhow::Error) -> bool {
+/// An empty directory for the files of a layer.
+pub fn new_root(scratch: &Scratch) -> Result<PathBuf> {
+    let files = scratch.path().join("rootfs");
+    std::fs::create_dir(&files).with_context(|| format!("mkdir({files:?})"))?;
+    open_to_all(&files)?;
+    Ok(files)
+}
+
+/// Unpacks a layer, and returns its digest and what was left out.
+pub fn unpack_layer(tar: impl Read, files: &Path, purpose: Purpose) -> Result<(String, LeftOut)> {
+    let mut tar = stream::Hashing::new(tar);
+    let left_out = unpack::unpack_into(&mut tar, Below::open(files)?, Manner::of(purpose))?;
+    // What follows the archive's end is part of the layer's digest too.
+    io::copy(&mut tar, &mut io::sink()).context("the archive is cut off or damaged at its end")?;
+    Ok((tar.digest(), left_out))
+}
+
+pub fn broken_pipe(error: &anyhow::Error) -> bool {
     let kind =
         |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
     error.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))

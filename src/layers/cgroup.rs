@@ -57,6 +57,9 @@ pub struct Group {
 pub struct Place {
     pub version: Version,
     pub groups: Vec<Group>,
+    /// Version 1 has a tree of its own for what `rubber pause` does: made when it is first used.
+    #[serde(default)]
+    pub freezer: Option<PathBuf>,
 }
 
 impl Place {
@@ -72,7 +75,7 @@ impl Place {
                 dir: base.join(name),
             };
             let groups = delegated().zip(layer).map(group).into_iter().collect();
-            return Place { version: Version::V2, groups };
+            return Place { version: Version::V2, groups, freezer: None };
         }
         let mut wanted: Vec<(_, &'static [&'static str])> =
             vec![(Layer::Cpu, &["cpu"]), (Layer::Memory, &["memory"]), (Layer::Memory, &["pids"])];
@@ -90,8 +93,11 @@ impl Place {
                 let controllers = names.iter().map(|name| Cow::from(*name)).collect();
                 Group { layer, controllers, dir: tree(names).join(&name) }
             })
-            .collect();
-        Place { version: Version::V1, groups }
+            .collect::<Vec<_>>();
+        let freezer =
+            Some(tree(&["freezer"])).filter(|tree| is_a(tree, CGROUP_SUPER_MAGIC) && is_writable(tree));
+        let freezer = freezer.filter(|_| !groups.is_empty()).map(|tree| tree.join(&name));
+        Place { version: Version::V1, groups, freezer }
     }
 
     fn of(&self, controller: &str) -> Option<&Group> {
@@ -186,9 +192,22 @@ fn lacking(version: Version, controller: &str) -> String {
     format!("this limit needs the {controller} controller, which we do not have\n        {next}")
 }
 
+/// Removes what `rubber pause` has made, if it ever came to that. What is frozen does not end: so this comes first.
+pub fn remove_freezer(place: &Place) -> Result<()> {
+    match place.freezer.as_ref().filter(|freezer| freezer.exists()) {
+        Some(freezer) => remove_group(freezer),
+        None => Ok(()),
+    }
+}
+
 /// Removes a group, and whoever is still in it: without a pid namespace a
 /// command may have left processes behind. No error where there is no group.
 pub fn remove_group(dir: &Path) -> Result<()> {
+    // In version 1 what is frozen cannot be killed.
+    let _ = std::fs::OpenOptions::new()
+        .write(true)
+        .open(dir.join("freezer.state"))
+        .and_then(|mut state| std::io::Write::write_all(&mut state, b"THAWED"));
     for _ in 0..1000 {
         match sys::rmdir(dir) {
             Err(error) if error.downcast_ref() == Some(&Errno::EBUSY) => {}

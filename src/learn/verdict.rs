@@ -237,9 +237,10 @@ fn place(checkout: &Checkout, chapter: &Chapter, name: &str) -> Option<usize> {
 // ---- what can go wrong in every chapter ----------------------------------------
 
 fn endless(flood: bool) -> Finding {
+    let patience = format!("still running after {} seconds", super::witness::patience().as_secs());
     let (id, says, got) = match flood {
         true => ("run.flood", "it printed more than 1 MiB", "more, and no end in sight"),
-        false => ("run.timeout", "it did not end", "still running after 8 seconds"),
+        false => ("run.timeout", "it did not end", &*patience),
     };
     Finding {
         diagnosis: id.into(),

@@ -187,7 +187,7 @@ fn learn_shows_no_solution_unasked() {
 fn learn_says_where_the_exercises_are() {
     let place = tempfile::tempdir().unwrap();
     let binary = place.path().join("rubber");
-    std::fs::copy(lab::RUBBER, &binary).unwrap();
+    lab::copy_program(lab::RUBBER, &binary);
     let output =
         std::process::Command::new(&binary).args(["learn", "list"]).current_dir(&place).output().unwrap();
     assert_eq!(lab::code(&output), 2);

@@ -8,7 +8,9 @@ mod pty;
 mod background;
 mod joined;
 mod keys;
+mod killed;
 mod lost;
+mod many;
 mod printed;
 
 use lab::{code, text};
