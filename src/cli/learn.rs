@@ -163,7 +163,7 @@ fn list(checkout: &Checkout) -> Result<u8> {
                     Some((_, names)) => names.push(name),
                     None => reasons.push((why, vec![name])),
                 }
-                "not on this machine"
+                "not here: see below"
             }
             None if progress.gave_up(chapter) => "not yet (solution seen)",
             None => "not yet",
@@ -172,13 +172,14 @@ fn list(checkout: &Checkout) -> Result<u8> {
         let minutes = chapter.minutes.talk + chapter.minutes.work;
         text += &format!("{mark} {:<14} {minutes:>3} min  {:<30} {state}\n", chapter.name(), chapter.title);
     }
+    text += "\n";
     for (why, names) in reasons {
         let told = wrap(&format!("{}: {why}", names.join(", ")), 76);
-        text += &format!("\n  {}\n", told.join("\n  "));
+        text += &format!("  {}\n", told.join("\n  "));
     }
     let attacks = |chapter: &Chapter| chapter.attack.len();
     let stopped: usize = chapters.iter().filter(|chapter| progress.passed(chapter)).map(attacks).sum();
-    text += &format!("\n  attacks stopped: {stopped} of {}\n", chapters.iter().map(attacks).sum::<usize>());
+    text += &format!("  attacks stopped: {stopped} of {}\n", chapters.iter().map(attacks).sum::<usize>());
     print(&text)?;
     Ok(0)
 }

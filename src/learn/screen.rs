@@ -10,6 +10,8 @@ use std::iter;
 const WIDTH: usize = 80;
 const LABEL: usize = 15;
 const LINES: usize = 12;
+const ELSEWHERE: &str = "this place is not in your file, but it uses what is: the names of its functions, \
+                         what they take and what they return are to stay as they came";
 
 impl Outcome {
     /// The outcome of a check of `chapter`, for a terminal; `hints` of the three were read already.
@@ -26,7 +28,12 @@ impl Outcome {
             ),
             Outcome::Compiler { text, step } => {
                 let step = step.map_or(String::new(), |step| format!(" (step {step})"));
-                format!("{text}\n{} {}   the compiler says no{step}\n", red("✗"), chapter.name())
+                let told = format!("{text}\n{} {}   the compiler says no{step}\n", red("✗"), chapter.name());
+                let place = text.lines().find(|line| line.contains("-->"));
+                match place.is_none_or(|place| place.contains("/exercise.rs")) {
+                    true => told,
+                    false => told + &rows("why", ELSEWHERE),
+                }
             }
             Outcome::Wrong(finding) => finding.screen(chapter, hints),
             Outcome::Cannot { why } => {
