@@ -130,7 +130,10 @@ mod tests {
         let call = format!("mount({}): EINVAL: Invalid argument", "x".repeat(300));
         for lines in 1..4 {
             let shown = shortened(&call, lines);
-            assert!(shown.len() == lines && shown.iter().all(|line| line.len() <= WIDTH - LABEL), "{shown:?}");
+            assert!(
+                shown.len() == lines && shown.iter().all(|line| line.len() <= WIDTH - LABEL),
+                "{shown:?}"
+            );
             assert!(shown[0].starts_with("mount(x") && shown.concat().ends_with("argument"), "{shown:?}");
         }
         assert_eq!(shortened("short", 1), ["short"]);
