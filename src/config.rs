@@ -1,46 +1,64 @@
 //! What the container should be. Plain data: every layer reads it, none writes it.
 
 use crate::{
-    container::terminal,
+    container::streams::Streams,
+    join::Target,
     layers::{Layers, cgroup, userns},
     narrate,
 };
 use caps::Capability;
+use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
 };
 
+#[derive(Serialize, Deserialize)]
 pub struct Config {
     /// Twelve hexadecimal digits: the hostname, and part of every name we make.
     pub id: String,
     /// The layers of isolation that are on.
     pub layers: Layers,
     /// The unpacked layers of the image, lowest first.
+    #[serde(with = "words")]
     pub image: Vec<PathBuf>,
     /// The container's own directory in the store. What it writes is in here, and its root is put
     /// together on top: whatever is mounted here hides the rest from the container alone.
+    #[serde(with = "word")]
     pub dir: PathBuf,
+    /// What it wrote stays when it has ended, until `rubber rm`.
+    pub keep: bool,
     /// The disk of `dir` cannot hold the upper layer of an overlay: use memory.
     pub upper_in_memory: bool,
 
     /// The command and its arguments, any bytes but NUL.
+    #[serde(with = "words")]
     pub command: Vec<OsString>,
     /// The whole environment, `NAME=value`; HOME is added when it is missing.
+    #[serde(with = "words")]
     pub env: Vec<OsString>,
+    #[serde(with = "word")]
     pub workdir: PathBuf,
     /// What is typed goes to the command (`-i`).
     pub interactive: bool,
-    /// The command gets a terminal of its own (`-t`), whose other end comes out here.
-    pub terminal: Option<terminal::Channel>,
+    /// The command gets a terminal of its own (`-t`).
+    pub tty: bool,
+    /// Whose stdin, stdout and stderr the command gets.
+    #[serde(skip)]
+    pub streams: Streams,
+    /// The container that is joined (`rubber exec`), where it is not to be made.
+    #[serde(skip)]
+    pub target: Option<Target>,
     /// Pid 1 is a process of ours that collects zombies, and the command its child.
     pub init: bool,
 
+    #[serde(with = "word")]
     pub hostname: OsString,
     /// `uid[:gid]` or `name[:group]`; names are the image's.
     pub user: String,
     /// How many ids a user namespace maps: all the ranges we were given, or just our own.
     pub ids: userns::Ids,
+    #[serde(with = "capabilities")]
     pub capabilities: Vec<Capability>,
     /// Nothing is read-only or masked for the sake of the host.
     pub privileged: bool,
@@ -50,7 +68,7 @@ pub struct Config {
 }
 
 /// What was asked for; `None` is "no limit of our own".
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes.
     pub memory: Option<u64>,
@@ -92,5 +110,74 @@ impl Config {
     /// Overlay's own scratch directory; on the same filesystem as `upper`.
     pub fn work(&self) -> PathBuf {
         self.dir.join("work")
+    }
+}
+
+/// In a record, a word or a path is text where it can be, and else its bytes.
+pub mod word {
+    use super::*;
+    use serde::{Deserializer, Serializer};
+    use std::{
+        ffi::OsStr,
+        os::unix::ffi::{OsStrExt, OsStringExt},
+    };
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    pub enum Word {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    impl From<&OsStr> for Word {
+        fn from(word: &OsStr) -> Word {
+            word.to_str().map_or_else(|| Word::Bytes(word.as_bytes().into()), |text| Word::Text(text.into()))
+        }
+    }
+
+    impl From<Word> for OsString {
+        fn from(word: Word) -> OsString {
+            match word {
+                Word::Text(text) => text.into(),
+                Word::Bytes(bytes) => OsString::from_vec(bytes),
+            }
+        }
+    }
+
+    pub fn serialize<S: Serializer>(word: &impl AsRef<OsStr>, to: S) -> Result<S::Ok, S::Error> {
+        Word::from(word.as_ref()).serialize(to)
+    }
+
+    pub fn deserialize<'a, T: From<OsString>, D: Deserializer<'a>>(from: D) -> Result<T, D::Error> {
+        Word::deserialize(from).map(OsString::from).map(T::from)
+    }
+}
+
+mod words {
+    use super::{word::Word, *};
+    use serde::{Deserializer, Serializer};
+    use std::ffi::OsStr;
+
+    pub fn serialize<S: Serializer>(words: &[impl AsRef<OsStr>], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(words.iter().map(|word| Word::from(word.as_ref())))
+    }
+
+    pub fn deserialize<'a, T: From<OsString>, D: Deserializer<'a>>(from: D) -> Result<Vec<T>, D::Error> {
+        Ok(Vec::<Word>::deserialize(from)?.into_iter().map(OsString::from).map(T::from).collect())
+    }
+}
+
+/// By their names, as in `CAP_CHOWN`.
+mod capabilities {
+    use super::*;
+    use serde::{Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(set: &[Capability], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(set.iter().map(Capability::to_string))
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<Capability>, D::Error> {
+        let names = Vec::<String>::deserialize(from)?;
+        names.iter().map(|name| name.parse().map_err(|_| D::Error::custom(name))).collect()
     }
 }

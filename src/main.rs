@@ -21,6 +21,7 @@ mod container;
 mod doctor;
 mod facts;
 mod image;
+mod join;
 #[cfg_attr(feature = "exercise", path = "learn/not_yet.rs")]
 mod learn;
 mod removal;
@@ -54,7 +55,7 @@ fn report(error: anyhow::Error) -> u8 {
         // In one write(2), with nothing in it that a terminal would obey.
         let shown: String =
             text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("rubber: {shown}\n").as_bytes());
+        narrate::say(&format!("rubber: {shown}\n"));
     }
     error.downcast_ref::<Exit>().map_or(125, |exit| exit.0)
 }

@@ -48,12 +48,16 @@ pub fn start(narrator: Narrator) {
     COLOUR.set(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
 }
 
-/// From here on stderr is the container's terminal, and the story still has to be told where the
-/// caller wants it. (Where that is a terminal too, it is raw now: then it goes through ours.)
+/// From here on stderr is the container's, and the story, or why it ends here, still has to be told where
+/// the caller wants it.
 pub fn keep_listener() {
-    if is_speaking() && !stderr().is_terminal() {
+    if LISTENER.with_borrow(Option::is_none) {
         LISTENER.set(stderr().as_fd().try_clone_to_owned().ok().map(File::from));
     }
+}
+
+pub fn let_go_of_listener() {
+    LISTENER.take();
 }
 
 pub fn is_dry() -> bool {
@@ -82,7 +86,15 @@ pub fn out_of_memory(limit: Option<u64>) {
 
 /// Says something to whoever called us, asked or not. (`eprintln!` takes a write(2) for each of its parts.)
 pub fn warn(text: Arguments) {
-    let _ = stderr().write_all(format!("rubber: {text}\n").as_bytes());
+    say(&format!("rubber: {text}\n"));
+}
+
+/// In one write(2), to who called us.
+pub fn say(text: &str) {
+    let _ = LISTENER.with_borrow_mut(|listener| match listener {
+        Some(listener) => listener.write_all(text.as_bytes()),
+        None => stderr().write_all(text.as_bytes()),
+    });
 }
 
 /// Asks without ending the line.
@@ -184,8 +196,5 @@ fn quote(text: &str) -> String {
 fn tell(text: Arguments) {
     let mut line = String::with_capacity(160);
     let _ = writeln!(line, "{text}");
-    let _ = LISTENER.with_borrow_mut(|listener| match listener {
-        Some(listener) => listener.write_all(line.as_bytes()),
-        None => stderr().write_all(line.as_bytes()),
-    });
+    say(&line);
 }

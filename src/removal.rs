@@ -32,28 +32,30 @@ const DIRECTORY: OFlag =
 /// makes trees that are deeper than any path is long.
 pub fn remove_tree(path: &Path) -> Result<()> {
     let removed = match remove_path(path) {
-        Err(error) if is_denied(&error) && !geteuid().is_root() => remove_as_root_of_ours(path),
+        Err(error) if is_denied(&error) => as_root_of_ours("remover", || remove_path(path)),
         removed => removed,
     };
     removed.with_context(|| format!("cannot remove {}", path.display()))
 }
 
-fn is_denied(error: &Error) -> bool {
-    matches!(error.chain().find_map(|cause| cause.downcast_ref()), Some(Errno::EACCES | Errno::EPERM))
+/// Whether an ordinary user could do better as `as_root_of_ours`.
+pub fn is_denied(error: &Error) -> bool {
+    let errno = error.chain().find_map(|cause| cause.downcast_ref());
+    matches!(errno, Some(Errno::EACCES | Errno::EPERM)) && !geteuid().is_root()
 }
 
-/// What other users of a container wrote belongs to ids that are the caller's
-/// only in a user namespace (subuid(5)), so that is where it can be removed.
-fn remove_as_root_of_ours(path: &Path) -> Result<()> {
-    let remover = sys::fork("remover", || {
+/// What other users of a container wrote belongs to ids that are the caller's only in a user namespace (subuid(5)),
+/// so that is where it can be read and removed: by a process called `name`.
+pub fn as_root_of_ours(name: &'static str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let child = sys::fork(name, || {
         userns::enter(&Ids::of_caller())?;
-        remove_path(path)?;
+        work()?;
         Ok(0)
     })?;
     loop {
         match sys::wait4(WaitPidFlag::empty())? {
-            Some((ended, 0)) if ended == remover => return Ok(()),
-            Some((ended, _)) if ended == remover => bail!("its files belong to other users"),
+            Some((ended, 0)) if ended == child => return Ok(()),
+            Some((ended, _)) if ended == child => bail!("its files belong to other users"),
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 use crate::{
     Exit, advice,
     config::Config,
-    container::{supervise, terminal::Relay},
+    container::{record, relay::Relay, supervise},
     layers::*,
     narrate, step, sys,
 };
@@ -13,14 +13,16 @@ use anyhow::{Error, Result, anyhow};
 /// One thing done on the way, and the layer of isolation it belongs to.
 pub struct Step {
     pub layer: Layer,
+    /// It takes away what a container that is kept has written.
+    pub forgets: bool,
     /// A later layer that does it better: where that one is on, this is left out.
     pub unless: Option<Layer>,
     pub does: &'static str,
     pub apply: fn(&Config) -> Result<()>,
 }
 
-const fn row(layer: Layer, does: &'static str, apply: fn(&Config) -> Result<()>) -> Step {
-    Step { layer, unless: None, does, apply }
+pub const fn row(layer: Layer, does: &'static str, apply: fn(&Config) -> Result<()>) -> Step {
+    Step { layer, forgets: false, unless: None, does, apply }
 }
 
 impl Step {
@@ -28,8 +30,14 @@ impl Step {
         Step { unless: Some(better), ..self }
     }
 
-    fn is_on(&self, layers: Layers) -> bool {
-        layers.contains(self.layer) && self.unless.is_none_or(|better| !layers.contains(better))
+    const fn forgets(self) -> Step {
+        Step { forgets: true, ..self }
+    }
+
+    fn is_on(&self, config: &Config) -> bool {
+        let layers = config.layers;
+        let is_better = self.unless.is_some_and(|better| layers.contains(better));
+        layers.contains(self.layer) && !is_better && !(self.forgets && config.keep)
     }
 }
 
@@ -92,8 +100,8 @@ pub const PID_1: &[Step] = &[
 pub const AFTERWARDS: &[Step] = &[
     row(Memory,  "remove the memory cgroup", memory::remove),
     row(Cpu,     "remove the CPU cgroup", cpu::remove),
-    row(Overlay, "remove what the container wrote", overlay::remove_upper),
-    row(Chroot,  "remove the copy of the image", chroot::remove).unless(Overlay),
+    row(Overlay, "remove what the container wrote", overlay::remove_upper).forgets(),
+    row(Chroot,  "remove the copy of the image", chroot::remove).unless(Overlay).forgets(),
 ];
 
 /// Runs the container to its end and returns the exit code of its command.
@@ -102,6 +110,7 @@ pub fn run(config: &Config) -> Result<u8> {
     let outcome = apply(HOST, config).and_then(|()| {
         let name = if config.layers.contains(Pid) { "pid 1" } else { "child" };
         let child = sys::fork(name, || become_container(config))?;
+        record::note_first(config, child)?;
         supervise::wait(child, Relay::start(config)?)
     });
     if outcome.as_ref().is_ok_and(|code| *code == 137) && memory::ran_out(config) {
@@ -109,13 +118,14 @@ pub fn run(config: &Config) -> Result<u8> {
     }
     // Whatever went wrong, nothing may stay behind.
     narrate::pause_no_more();
-    let removed = AFTERWARDS.iter().map(|step| take(step, config)).fold(Ok(()), Result::and);
+    let freezer = cgroup::remove_freezer(&config.cgroup);
+    let removed = AFTERWARDS.iter().map(|step| take(step, config)).fold(freezer, Result::and);
     outcome.and_then(|code| removed.map(|()| code))
 }
 
 /// Returns only from a dry run: the last row replaces this program by another.
 fn become_container(config: &Config) -> Result<u8> {
-    apply(PID_1, config)?;
+    apply(PID_1, config).inspect_err(|_| config.streams.failed())?;
     Ok(0)
 }
 
@@ -123,8 +133,8 @@ fn apply(steps: &[Step], config: &Config) -> Result<()> {
     steps.iter().try_for_each(|step| take(step, config))
 }
 
-fn take(step: &Step, config: &Config) -> Result<()> {
-    if !step.is_on(config.layers) {
+pub fn take(step: &Step, config: &Config) -> Result<()> {
+    if !step.is_on(config) {
         return Ok(());
     }
     narrate::step(step);

@@ -87,6 +87,12 @@ pub fn unshare(flags: CloneFlags) -> Result<()> {
     call(format_args!("unshare({})", names(flags.iter_names())), || nix::sched::unshare(flags))
 }
 
+/// Joins the namespaces of the process behind `pidfd` that `flags` name (since Linux 5.8).
+pub fn setns(pidfd: &OwnedFd, flags: CloneFlags) -> Result<()> {
+    let text = names(flags.iter_names());
+    call(format_args!("setns({}, {text})", pidfd.as_raw_fd()), || nix::sched::setns(pidfd, flags))
+}
+
 pub fn sethostname(name: &OsStr) -> Result<()> {
     call(format_args!("sethostname({name:?}, {})", name.len()), || nix::unistd::sethostname(name))
 }
@@ -128,6 +134,15 @@ pub fn ioctl_terminal(pty: &std::fs::File) -> Result<OwnedFd> {
     call(format_args!("ioctl({fd}, TIOCGPTPEER, {flags:#x})"), || {
         Errno::result(unsafe { libc::ioctl(fd, libc::TIOCGPTPEER, flags) })
             .map(|peer| unsafe { OwnedFd::from_raw_fd(peer) })
+    })
+}
+
+/// From here on nobody can change the file, or the seals (memfd_create(2)).
+pub fn fcntl_seal(file: &std::fs::File) -> Result<()> {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    let seals = SealFlag::all() & !SealFlag::F_SEAL_FUTURE_WRITE;
+    call(format_args!("fcntl({}, F_ADD_SEALS, {})", file.as_raw_fd(), names(seals.iter_names())), || {
+        fcntl(file, FcntlArg::F_ADD_SEALS(seals)).map(drop)
     })
 }
 

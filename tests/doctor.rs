@@ -26,7 +26,7 @@ impl Bed {
     fn new() -> Bed {
         let dir = tempfile::Builder::new().prefix("rubber-test-").tempdir().expect("a temporary directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
-        fs::copy(env!("CARGO_BIN_EXE_rubber"), dir.path().join("rubber")).expect("a copy of rubber");
+        lab::copy_program(lab::RUBBER, dir.path().join("rubber"));
         fs::create_dir(dir.path().join("store")).expect("mkdir");
         fs::set_permissions(dir.path().join("store"), fs::Permissions::from_mode(0o777)).expect("chmod");
         Bed { dir }

@@ -351,7 +351,7 @@ fn facts_an_ordinary_user_may_not_read_are_null_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = dir.path().join("rubber");
-    fs::copy(RUBBER, &copy).unwrap();
+    lab::copy_program(RUBBER, &copy);
     let root_owned = Process::start(Command::new("sleep").arg("60"));
     root_owned.wait_for_program("sleep");
     let as_nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];

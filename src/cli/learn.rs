@@ -153,17 +153,28 @@ fn list(checkout: &Checkout) -> Result<u8> {
     let progress = Progress::read(checkout);
     let chapters = Chapter::all(checkout)?;
     let current = progress.current(&chapters).map(|chapter| chapter.id.clone());
-    let mut text = String::new();
+    let (mut text, mut reasons) = (String::new(), Vec::<(String, Vec<String>)>::new());
     for chapter in &chapters {
         let state = match learn::why_not_here(chapter) {
-            _ if progress.passed(chapter) => "done".to_owned(),
-            Some(why) => format!("this machine cannot: {why}"),
-            None if progress.gave_up(chapter) => "not yet (solution seen)".to_owned(),
-            None => "not yet".to_owned(),
+            _ if progress.passed(chapter) => "done",
+            Some(why) => {
+                let name = chapter.name();
+                match reasons.iter_mut().find(|(reason, _)| *reason == why) {
+                    Some((_, names)) => names.push(name),
+                    None => reasons.push((why, vec![name])),
+                }
+                "not on this machine"
+            }
+            None if progress.gave_up(chapter) => "not yet (solution seen)",
+            None => "not yet",
         };
         let mark = if current.as_ref() == Some(&chapter.id) { ">" } else { " " };
         let minutes = chapter.minutes.talk + chapter.minutes.work;
-        text += &format!("{mark} {:<14} {minutes:>3} min  {:<34} {state}\n", chapter.name(), chapter.title);
+        text += &format!("{mark} {:<14} {minutes:>3} min  {:<30} {state}\n", chapter.name(), chapter.title);
+    }
+    for (why, names) in reasons {
+        let told = wrap(&format!("{}: {why}", names.join(", ")), 76);
+        text += &format!("\n  {}\n", told.join("\n  "));
     }
     let attacks = |chapter: &Chapter| chapter.attack.len();
     let stopped: usize = chapters.iter().filter(|chapter| progress.passed(chapter)).map(attacks).sum();
@@ -218,6 +229,12 @@ fn hint(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     }) {
         text += &format!("  {line}\n");
     }
+    if level == 2 {
+        text += &format!(
+            "\nThat was the last one. Ours: rubber learn solution {:02} --give-up\n",
+            chapter.number()
+        );
+    }
     print(&text)?;
     progress.set_hints(chapter, level + 1);
     progress.write()?;
@@ -267,13 +284,14 @@ fn go_to(checkout: &Checkout, chapter: &Chapter) -> Result<()> {
 fn reset(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
     let original = learn::original(checkout, chapter)?;
     let file = checkout.short(&chapter.exercise());
-    let backup = chapter.exercise().exists().then(|| backup(&chapter.exercise())).transpose()?;
+    let yours = fs::read(chapter.exercise()).ok().filter(|yours| *yours != original);
+    let kept = yours.map(|_| backup(&chapter.exercise())).transpose()?;
     fs::write(chapter.exercise(), original).with_context(|| format!("cannot write {file}"))?;
     let mut progress = Progress::read(checkout);
     progress.forget(chapter);
     progress.write()?;
-    let yours = backup.map(|backup| format!("; yours is {}", checkout.short(&backup)));
-    print(&format!("{file} is as it came{}\n", yours.unwrap_or_default()))?;
+    let kept = kept.map_or(String::new(), |kept| format!("; yours is {}", checkout.short(&kept)));
+    print(&format!("{file} is as it came{kept}\n"))?;
     Ok(0)
 }
 

@@ -1,18 +1,33 @@
 //! The command line: words in, one sentence per command out.
 
+mod attach;
 mod clean;
+mod commit;
+mod cp;
 mod demo;
+mod diff;
 mod doctor;
+mod end;
+mod exec;
+mod export;
 mod facts;
 mod images;
 mod import;
+mod inspect;
 mod layers;
 mod learn;
 mod limits;
+mod logs;
+mod pages;
+mod pause;
 mod portrait;
 mod privileges;
+mod ps;
+mod rename;
 mod rmi;
 mod run;
+mod stats;
+mod top;
 
 use crate::image::Store;
 use anyhow::Result;
@@ -37,6 +52,42 @@ struct Cli {
 enum Command {
     /// Run a command in a new container
     Run(Box<run::Run>),
+    /// Run a command in a container that runs
+    Exec(Box<exec::Exec>),
+    /// List the containers
+    Ps(ps::Ps),
+    /// Print what a container has printed
+    Logs(logs::Logs),
+    /// Go back to a container in the background
+    Attach(attach::Attach),
+    /// Ask containers to end, and make them after a while
+    Stop(end::Stop),
+    /// Send containers a signal
+    Kill(end::Kill),
+    /// Wait until containers have ended, and print their exit codes
+    Wait(end::Wait),
+    /// Remove containers that have ended
+    Rm(end::Rm),
+    /// Copy files into a container, and out of one
+    Cp(cp::Cp),
+    /// List what a container has changed in its root
+    Diff(diff::Diff),
+    /// Make an image of what a container has become
+    Commit(commit::Commit),
+    /// Write a container's files as a tar archive
+    Export(export::Export),
+    /// Stop all processes of containers where they are
+    Pause(pause::Pause),
+    /// Let paused containers go on
+    Unpause(pause::Unpause),
+    /// Give a container another name
+    Rename(rename::Rename),
+    /// List the processes of a container
+    Top(top::Top),
+    /// Show what containers use
+    Stats(stats::Stats),
+    /// Print all that is known of containers
+    Inspect(inspect::Inspect),
     /// List the images in the store
     Images(images::Images),
     /// Make an image of a root filesystem: an archive or a directory
@@ -55,11 +106,22 @@ enum Command {
     Demo(demo::Demo),
     /// Remove what killed containers and imports have left behind
     Clean(clean::Clean),
+    /// Print a script that completes commands and flags in your shell
+    Completions(pages::Completions),
+    /// Write manual pages into a directory
+    Man(pages::Man),
     #[command(hide = true)]
     Portrait(portrait::Args),
     /// A process of the demos' stand-in host
     #[command(hide = true)]
     Serve,
+}
+
+/// How a list is printed: for people, or for programs.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
 }
 
 /// Does what the command line says, and returns the exit code.
@@ -74,6 +136,24 @@ pub fn main() -> Result<u8> {
     let store = || Store::open(root.clone());
     match command {
         Command::Run(run) => run.main(root),
+        Command::Exec(exec) => exec.main(&store()?),
+        Command::Ps(ps) => ps.main(&store()?).map(|()| 0),
+        Command::Logs(logs) => logs.main(&store()?).map(|()| 0),
+        Command::Attach(attach) => attach.main(&store()?),
+        Command::Stop(stop) => stop.main(&store()?).map(|()| 0),
+        Command::Kill(kill) => kill.main(&store()?).map(|()| 0),
+        Command::Wait(wait) => wait.main(&store()?).map(|()| 0),
+        Command::Rm(rm) => rm.main(&store()?).map(|()| 0),
+        Command::Cp(cp) => cp.main(&store()?).map(|()| 0),
+        Command::Diff(diff) => diff.main(&store()?).map(|()| 0),
+        Command::Commit(commit) => commit.main(&store()?).map(|()| 0),
+        Command::Export(export) => export.main(&store()?).map(|()| 0),
+        Command::Pause(pause) => pause.main(&store()?).map(|()| 0),
+        Command::Unpause(unpause) => unpause.main(&store()?).map(|()| 0),
+        Command::Rename(rename) => rename.main(&store()?).map(|()| 0),
+        Command::Top(top) => top.main(&store()?).map(|()| 0),
+        Command::Stats(stats) => stats.main(&store()?).map(|()| 0),
+        Command::Inspect(inspect) => inspect.main(&store()?).map(|()| 0),
         Command::Images(images) => images.main(&store()?).map(|()| 0),
         Command::Import(import) => import.main(&store()?).map(|()| 0),
         Command::Rmi(rmi) => rmi.main(&store()?).map(|()| 0),
@@ -83,6 +163,8 @@ pub fn main() -> Result<u8> {
         Command::Learn(learn) => learn.main(),
         Command::Demo(demo) => demo.main(store()?),
         Command::Clean(clean) => clean.main(&store()?).map(|()| 0),
+        Command::Completions(completions) => completions.main().map(|()| 0),
+        Command::Man(man) => man.main().map(|()| 0),
         Command::Portrait(args) => portrait::main(&args),
         Command::Serve => crate::show::demo::service::main(),
     }
@@ -93,4 +175,8 @@ fn usage(error: clap::Error) -> Result<u8> {
     let _ = error.print();
     let code = if std::env::args_os().nth(1).is_some_and(|word| word == "learn") { 2 } else { 125 };
     Ok(if error.use_stderr() { code } else { 0 })
+}
+
+fn line(text: &str) -> Result<()> {
+    crate::show::columns::print(&format!("{text}\n"))
 }

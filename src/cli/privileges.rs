@@ -38,6 +38,18 @@ pub fn capabilities(
     Ok(kept)
 }
 
+/// For a command in a container that has `base`.
+pub fn with(
+    base: &[Capability],
+    add: &[String],
+    privileged: bool,
+    layers: Layers,
+) -> Result<Vec<Capability>> {
+    let mut all = capabilities(add, &["ALL".into()], privileged, layers)?;
+    all.extend(base.iter().filter(|capability| !all.contains(capability)).copied().collect::<Vec<_>>());
+    Ok(all)
+}
+
 enum Named {
     All,
     These(Vec<Capability>),

@@ -3,7 +3,12 @@
 use super::{limits, privileges};
 use crate::{
     config::{CPU_PERIOD, Config},
-    container::{self, record},
+    container::{
+        self, name,
+        record::{self, Record, Stop},
+        streams::{Pipes, Streams},
+        waiter::{self, Fate},
+    },
     facts,
     image::{self, Image, Store},
     layers::{Layer, Layers, cgroup::Place, userns::Ids},
@@ -15,12 +20,14 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use caps::{CapSet, Capability};
 use nix::{
+    libc,
     sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs},
     unistd::geteuid,
 };
 use std::{
     ffi::{OsStr, OsString},
-    io::{IsTerminal, Seek, Write, stdout},
+    fs::File,
+    io::{IsTerminal, Seek, Write, stdin, stdout},
     os::unix::{ffi::OsStrExt, net::UnixStream},
     path::{Path, PathBuf},
 };
@@ -47,9 +54,27 @@ pub struct Run {
     /// Give the command a terminal of its own
     #[arg(short, long)]
     tty: bool,
-    /// Remove the container when it ends (it always is)
+    /// Print the container's id and leave it in the background
+    #[arg(short, long, conflicts_with_all = ["step", "dry_run"])]
+    detach: bool,
+    /// Name it; it is kept when it has ended, until rubber rm
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Remove it when it ends (without -d and --name it always is)
     #[arg(long)]
     rm: bool,
+    /// Write its id to a file that is not there yet
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    /// Attach a note to it, KEY=VALUE
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Signal that asks it to end [default: the image's, else TERM]
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<String>,
+    /// Seconds it has to end, before it is killed
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    stop_timeout: u64,
     /// Run a small init as pid 1, which collects zombies and passes signals on
     #[arg(long)]
     init: bool,
@@ -104,7 +129,7 @@ pub struct Run {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Explain {
+pub enum Explain {
     Text,
     Json,
 }
@@ -125,25 +150,110 @@ impl Run {
             Some(store) if has_image(layers) && self.rootfs.is_none() => Some(self.image(store, name)?),
             _ => None,
         };
-        let config = self.config(layers, store.as_ref(), image.as_ref(), words)?;
+        let id = container::new_id()?;
+        // Before anything is opened that the one who waits would hold open, too.
+        let waiter = match self.may_be_left() {
+            true => waiter::split(self.name.as_deref().unwrap_or(&name::of(&id)))?,
+            false => Ok(None),
+        };
+        let waiter = match waiter {
+            Ok(waiter) => waiter,
+            Err(fate) => return self.waited(&id, fate),
+        };
+        let config = self.config(id, layers, store.as_ref(), image.as_ref(), words)?;
+        *config.streams.waiter.borrow_mut() = waiter;
+        if (self.detach || self.name.is_some()) && store.is_none() {
+            bail!(
+                "there is nothing to keep at this stage: -d and --name want a layer with an image or a cgroup"
+            );
+        }
         if self.describes_itself() && !self.tty && !self.dry_run {
             hand_over_facts(&config)?;
         }
         // Under a caller's 077 nobody but root could enter the container's root directory.
         sys::umask(0o022)?;
         match store {
-            Some(store) if !self.dry_run => self.run_recorded(&config, &store, image.as_ref()),
+            Some(store) if !self.dry_run => self.run_recorded(config, &store, image.as_ref()),
             _ => run::run(&config),
         }
     }
 
     /// Runs what could leave something behind: written down first, and nobody removes its image meanwhile.
-    fn run_recorded(&self, config: &Config, store: &Store, image: Option<&Image>) -> Result<u8> {
+    fn run_recorded(&self, config: Config, store: &Store, image: Option<&Image>) -> Result<u8> {
         let _hold = image.map(Image::hold).transpose()?;
-        let claim = record::claim(config, store).map_err(|error| store.explain(error))?;
-        let outcome = run::run(config);
-        let released = claim.release();
-        outcome.and_then(|code| released.map(|()| code))
+        let record = self.record(config, image)?;
+        let claim = record::claim(&record, store).map_err(|error| store.explain(error))?;
+        let outcome = self.write_id(&record.config.id).and_then(|()| run::run(&record.config));
+        let ran = record.config.streams.runs().get();
+        let settled = match &outcome {
+            Ok(code) if record.config.keep && ran => claim.keep(*code),
+            _ => claim.release(),
+        };
+        outcome.and_then(|code| settled.map(|()| code))
+    }
+
+    /// What whoever typed the command is told, and its exit code.
+    fn waited(&self, id: &str, fate: Fate) -> Result<u8> {
+        match fate {
+            Fate::Ended(code) => return Ok(code),
+            Fate::LetGo if self.detach => writeln!(stdout(), "{id}")?,
+            Fate::LetGo => {
+                let name = self.name.clone().unwrap_or(name::of(id));
+                narrate::warn(format_args!("{name} goes on in the background: rubber attach {name}"));
+            }
+        }
+        Ok(0)
+    }
+
+    /// Whether it may go on without the process that was typed.
+    fn may_be_left(&self) -> bool {
+        self.detach || self.tty && self.interactive && !self.step && stdin().is_terminal()
+    }
+
+    fn write_id(&self, id: &str) -> Result<()> {
+        let Some(file) = &self.cidfile else { return Ok(()) };
+        let write = || File::create_new(file)?.write_all(id.as_bytes());
+        write().with_context(|| format!("--cidfile {}", file.display()))
+    }
+
+    fn record(&self, config: Config, image: Option<&Image>) -> Result<Record> {
+        let of_image = image.and_then(|image| image.config.config().clone()).unwrap_or_default();
+        let labels = self.label.iter().map(|label| label.split_once('=').unwrap_or((label, "")));
+        let own = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let signal = self.stop_signal.clone().or(of_image.stop_signal().clone());
+        Ok(Record {
+            version: record::VERSION,
+            name: self.name.clone(),
+            image: image.map(|image| image.name.clone()).unwrap_or_default(),
+            created: record::now(),
+            labels: of_image.labels().clone().unwrap_or_default().into_iter().chain(own).collect(),
+            stop: Stop {
+                signal: signal.map_or(Ok(libc::SIGTERM), |word| container::signal(&word))?,
+                timeout: self.stop_timeout,
+            },
+            config,
+        })
+    }
+
+    fn streams(&self) -> Result<Streams> {
+        let keep = self.keeps();
+        let mut streams = Streams {
+            terminal: self.tty.then(UnixStream::pair).transpose()?,
+            is_logged: keep || self.detach,
+            in_background: self.detach,
+            ..Streams::default()
+        };
+        if !self.tty && streams.is_logged {
+            streams.pipes = Some(Pipes::new(self.detach && self.interactive, !self.detach)?);
+        }
+        if keep || self.detach {
+            streams.tell_start()?;
+        }
+        Ok(streams)
+    }
+
+    fn keeps(&self) -> bool {
+        (self.detach || self.name.is_some()) && !self.rm && !self.dry_run
     }
 
     /// Nothing was named to run.
@@ -198,21 +308,18 @@ impl Run {
 
     fn config(
         &self,
+        id: String,
         layers: Layers,
         store: Option<&Store>,
         image: Option<&Image>,
         words: &[OsString],
     ) -> Result<Config> {
-        let id = container::new_id()?;
         let limits = self.limits.limits()?;
         limits.warn_without(layers);
         let defaults = image.and_then(|image| image.config.config().clone()).unwrap_or_default();
         let hostname = self.hostname.clone().unwrap_or_else(|| id.clone().into());
         if !(1..=64).contains(&hostname.len()) {
             bail!("--hostname {hostname:?} has {} bytes: a hostname has 1 to 64", hostname.len());
-        }
-        if let Some(entry) = self.env.iter().find(|entry| entry.is_empty() || entry.as_bytes()[0] == b'=') {
-            bail!("--env {entry:?} names no variable: NAME=VALUE sets it, NAME takes the caller's");
         }
         let workdir = self.workdir.clone().or(defaults.working_dir().clone().map(PathBuf::from));
         let workdir = workdir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or("/".into());
@@ -221,14 +328,17 @@ impl Run {
         }
         Ok(Config {
             command: self.command(words, &defaults)?,
-            env: self.environment(&defaults, &hostname),
+            env: self.environment(&defaults, &hostname)?,
             image: self.image_directories(image)?,
             dir: store.map(|store| store.containers().join(&id)).unwrap_or_default(),
             upper_in_memory: store.is_some_and(|store| is_overlay(store.root())),
             workdir,
             // The steps after the terminal was taken are asked for on that terminal.
             interactive: self.interactive || self.step,
-            terminal: self.tty.then(UnixStream::pair).transpose()?,
+            streams: self.streams()?,
+            target: None,
+            tty: self.tty,
+            keep: self.keeps(),
             init: self.init,
             hostname,
             user: self
@@ -287,15 +397,13 @@ impl Run {
     }
 
     /// Nothing of the caller's but what was asked for with `-e`.
-    fn environment(&self, defaults: &oci_spec::image::Config, hostname: &OsStr) -> Vec<OsString> {
+    fn environment(&self, defaults: &oci_spec::image::Config, hostname: &OsStr) -> Result<Vec<OsString>> {
         let mut env = vec![OsString::from(format!("PATH={PATH}"))];
         let mut own = OsString::from("HOSTNAME=");
         own.push(hostname);
         set(&mut env, own);
         if self.tty || stdout().is_terminal() {
-            let mut term = OsString::from("TERM=");
-            term.push(std::env::var_os("TERM").unwrap_or("xterm".into()));
-            set(&mut env, term);
+            set_terminal(&mut env);
         }
         if self.words.is_empty() && std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
             // The portrait is rubber's own output, and rubber honours it.
@@ -304,20 +412,35 @@ impl Run {
         for entry in defaults.env().iter().flatten() {
             set(&mut env, entry.into());
         }
-        for entry in &self.env {
-            match (entry.as_bytes().contains(&b'='), std::env::var_os(entry)) {
-                (true, _) => set(&mut env, entry.clone()),
-                (false, Some(value)) => {
-                    let mut entry = entry.clone();
-                    entry.push("=");
-                    entry.push(value);
-                    set(&mut env, entry);
-                }
-                (false, None) => {}
-            }
-        }
-        env
+        set_all(&mut env, &self.env)?;
+        Ok(env)
     }
+}
+
+/// `NAME=VALUE` sets a variable, `NAME` takes the caller's value, if there is one.
+pub fn set_all(env: &mut Vec<OsString>, entries: &[OsString]) -> Result<()> {
+    for entry in entries {
+        if entry.is_empty() || entry.as_bytes()[0] == b'=' {
+            bail!("--env {entry:?} names no variable: NAME=VALUE sets it, NAME takes the caller's");
+        }
+        match (entry.as_bytes().contains(&b'='), std::env::var_os(entry)) {
+            (true, _) => set(env, entry.clone()),
+            (false, Some(value)) => {
+                let mut entry = entry.clone();
+                entry.push("=");
+                entry.push(value);
+                set(env, entry);
+            }
+            (false, None) => {}
+        }
+    }
+    Ok(())
+}
+
+pub fn set_terminal(env: &mut Vec<OsString>) {
+    let mut term = OsString::from("TERM=");
+    term.push(std::env::var_os("TERM").unwrap_or("xterm".into()));
+    set(env, term);
 }
 
 /// A later setting of a name replaces the earlier one.

@@ -1,6 +1,9 @@
 //! Waiting for a container, and passing on to it what is meant for it.
 
-use super::terminal::Relay;
+use super::{
+    caller,
+    relay::{Event, Relay},
+};
 use crate::{narrate, sys};
 use anyhow::Result;
 use nix::{
@@ -30,7 +33,7 @@ pub fn hold_signals() -> Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&held()), None)?)
 }
 
-fn held() -> SigSet {
+pub fn held() -> SigSet {
     let mut set = SigSet::all();
     for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGPIPE] {
         set.remove(signal);
@@ -51,7 +54,7 @@ pub fn wait(child: Pid, mut relay: Relay) -> Result<u8> {
     loop {
         while let Some((ended, code)) = sys::wait4(WaitPidFlag::WNOHANG)? {
             if ended == child {
-                relay.drain();
+                relay.drain(code);
                 return Ok(code);
             }
         }
@@ -59,7 +62,7 @@ pub fn wait(child: Pid, mut relay: Relay) -> Result<u8> {
         while let Some(about) = signals.read_signal()? {
             match about.ssi_signo as i32 {
                 libc::SIGCHLD => {}
-                libc::SIGWINCH if relay.is_on() => relay.resize(),
+                libc::SIGWINCH if relay.has_terminal() => relay.resize(caller::window()),
                 signal => pass_on(child, signal, &mut deaf)?,
             }
         }
@@ -68,16 +71,19 @@ pub fn wait(child: Pid, mut relay: Relay) -> Result<u8> {
 
 /// Until a signal comes; meanwhile what is typed goes in and what is printed comes out.
 fn pause(signals: &SignalFd, relay: &mut Relay) -> Result<()> {
-    let ready = {
+    let ready: Vec<Event> = {
+        let events = relay.events();
         let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        fds.extend(relay.fds().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(events.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)));
         match poll(&mut fds, PollTimeout::NONE) {
             Err(Errno::EINTR) => return Ok(()),
             polled => polled?,
         };
-        fds[1..].iter().map(|fd| fd.any() != Some(false)).collect::<Vec<_>>()
+        let happened = events.iter().zip(&fds[1..]).filter(|(_, fd)| fd.any() != Some(false));
+        happened.map(|((event, ..), _)| *event).collect()
     };
-    relay.move_bytes(&ready)
+    // From the last on: one that goes changes no number before it.
+    ready.into_iter().rev().try_for_each(|event| relay.take(event))
 }
 
 /// Hands `signal` on. The kernel gives pid 1 of a namespace only what it has a
@@ -109,7 +115,7 @@ fn send(child: Pid, signal: i32) -> Result<()> {
 
 /// Whether `pid` is the first of its namespace and has no handler for `signal`
 /// (and is not about to look at it, as our own processes are).
-fn is_deaf(pid: Pid, signal: i32) -> bool {
+pub fn is_deaf(pid: Pid, signal: i32) -> bool {
     let status = read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let field =
         |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();

@@ -9,12 +9,14 @@ use nix::{
     dir::Dir,
     errno::Errno,
     fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2},
-    sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat},
+    sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat},
 };
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
+    io::Read,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
@@ -36,6 +38,11 @@ impl Below {
         Ok(Below { root })
     }
 
+    /// The same for a directory that is open already.
+    pub fn at(root: OwnedFd) -> Below {
+        Below { root }
+    }
+
     pub fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
@@ -54,6 +61,23 @@ impl Below {
                 other => return other,
             }
         }
+    }
+
+    /// The first `most` bytes of the file `path`, links followed inside the root. A fifo or a device is none.
+    pub fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>> {
+        let (parent, name) = split(path);
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let path = parent.join(name);
+        let file =
+            openat2(&self.root, &path, how).with_context(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?;
+        let mut bytes = Vec::new();
+        regular(&file)?
+            .with_context(|| format!("{path:?} is no file"))?
+            .take(most)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Like `directory`, and makes what is missing on the way with mode 0755.
@@ -102,6 +126,16 @@ pub fn look(parent: impl AsFd, name: &OsStr) -> nix::Result<Option<FileStat>> {
 
 pub fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// Opens what an O_PATH descriptor stands for, if it is a regular file: opening a device may do something, and a
+/// fifo may wait for ever.
+pub fn regular(path: &OwnedFd) -> Result<Option<File>> {
+    if kind(&fstat(path)?) != SFlag::S_IFREG {
+        return Ok(None);
+    }
+    let name = format!("/proc/self/fd/{}", path.as_raw_fd());
+    Ok(Some(File::open(&name).with_context(|| format!("open({name:?})"))?))
 }
 
 /// The names in a directory, without `.` and `..`.

@@ -3,6 +3,7 @@
 use super::{
     attributes::Attributes,
     below::{self, Below, DIRECTORY},
+    whiteout,
 };
 use crate::removal;
 use anyhow::{Context, Result};
@@ -24,6 +25,16 @@ use std::{
 /// A fresh copy of the image's files in `target`, an empty directory; a higher layer's file replaces a lower one's.
 /// Owners (for root), modes, times, links and extended attributes are kept.
 pub fn copy(layers: &[PathBuf], target: &Path) -> Result<()> {
+    match copy_layers(layers, target) {
+        // An image made of a container has its users' files.
+        Err(error) if removal::is_denied(&error) => {
+            removal::as_root_of_ours("copier", || copy_layers(layers, target))
+        }
+        copied => copied,
+    }
+}
+
+fn copy_layers(layers: &[PathBuf], target: &Path) -> Result<()> {
     let to = Below::open(target)?;
     for layer in layers {
         let walk = Walk { from: Below::open(layer)?, to: &to, linked: HashMap::new() };
@@ -49,6 +60,7 @@ impl Walk<'_> {
                 let child = path.join(&name);
                 let stat = below::look(&from, &name)?.with_context(|| format!("{child:?} has vanished"))?;
                 if below::kind(&stat) == SFlag::S_IFDIR {
+                    hide(&from, &to, &name).with_context(|| format!("{child:?}"))?;
                     directory(&to, &name).with_context(|| format!("{child:?}"))?;
                     open.push(child);
                 } else {
@@ -63,6 +75,7 @@ impl Walk<'_> {
 
     fn leaf(&mut self, from: &OwnedFd, to: &OwnedFd, path: &Path, stat: &FileStat) -> Result<()> {
         let (_, name) = below::split(path);
+        // A whiteout, too: it is the last to be copied to its name.
         if below::look(to, &name)?.is_some() {
             removal::remove(to, &name)?;
         }
@@ -100,6 +113,15 @@ impl Walk<'_> {
         Attributes::of(&fstat(&from)?, Some(&from))?.set(&to)?;
         Ok(())
     }
+}
+
+/// An opaque directory hides what the layers below have of it.
+fn hide(from: &OwnedFd, to: &OwnedFd, name: &OsStr) -> Result<()> {
+    let directory = File::from(openat(from, name, DIRECTORY, Mode::empty())?);
+    if whiteout::is_opaque(&directory, &[whiteout::TRUSTED, whiteout::USER]) {
+        removal::remove(to, name)?;
+    }
+    Ok(())
 }
 
 /// Makes `name` a directory that we may fill; one of a lower layer stays.

@@ -1,6 +1,13 @@
 //! From bytes to an image: decompress, hash and unpack in one pass, then put it in the store whole.
 
-use super::{below, name::Name, pack, store::Locked, stream, unpack};
+use super::{
+    below::{self, Below},
+    name::Name,
+    pack,
+    store::{Locked, Scratch},
+    stream,
+    unpack::{self, LeftOut, Manner, Purpose},
+};
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{OFlag, openat};
 use oci_spec::image::{
@@ -10,7 +17,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
@@ -39,16 +46,10 @@ impl Origin<'_> {
 /// Makes the image `name` from an archive of its root filesystem: plain tar, gzip or zstd.
 pub fn archive(locked: &Locked, name: &Name, bytes: impl Read, origin: Origin) -> Result<Imported> {
     let scratch = locked.scratch()?;
-    let files = scratch.path().join("rootfs");
-    std::fs::create_dir(&files).with_context(|| format!("mkdir({files:?})"))?;
-    open_to_all(&files)?;
+    let files = new_root(&scratch)?;
     let imported = stream::decompress(bytes).and_then(|tar| {
-        let mut tar = stream::Hashing::new(tar);
-        let left_out = unpack::unpack(&mut tar, &files)?;
-        // What follows the archive's end is part of the layer's digest too.
-        io::copy(&mut tar, &mut io::sink()).context("the archive is cut off or damaged at its end")?;
+        let (digest, left_out) = unpack_layer(tar, &files, Purpose::Image)?;
         refuse_archive_of_images(&files)?;
-        let digest = tar.digest();
         locked.adopt(&files, &digest)?;
         let config = configuration(digest, origin)?;
         locked.write_image(name, &config)?;
@@ -77,7 +78,24 @@ pub fn directory(locked: &Locked, name: &Name, directory: &Path, origin: Origin)
     })
 }
 
-fn broken_pipe(error: &anyhow::Error) -> bool {
+/// An empty directory for the files of a layer.
+pub fn new_root(scratch: &Scratch) -> Result<PathBuf> {
+    let files = scratch.path().join("rootfs");
+    std::fs::create_dir(&files).with_context(|| format!("mkdir({files:?})"))?;
+    open_to_all(&files)?;
+    Ok(files)
+}
+
+/// Unpacks a layer, and returns its digest and what was left out.
+pub fn unpack_layer(tar: impl Read, files: &Path, purpose: Purpose) -> Result<(String, LeftOut)> {
+    let mut tar = stream::Hashing::new(tar);
+    let left_out = unpack::unpack_into(&mut tar, Below::open(files)?, Manner::of(purpose))?;
+    // What follows the archive's end is part of the layer's digest too.
+    io::copy(&mut tar, &mut io::sink()).context("the archive is cut off or damaged at its end")?;
+    Ok((tar.digest(), left_out))
+}
+
+pub fn broken_pipe(error: &anyhow::Error) -> bool {
     let kind =
         |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
     error.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
@@ -115,7 +133,7 @@ fn looks_like_docker_save(files: &Path) -> bool {
 }
 
 fn configuration(digest: String, origin: Origin) -> Result<ImageConfiguration> {
-    let now = timestamp(SystemTime::now());
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let config = ConfigBuilder::default()
         .env(vec![PATH.to_owned()])
         .cmd(origin.command.split(' ').map(str::to_owned).collect::<Vec<_>>())
@@ -128,34 +146,4 @@ fn configuration(digest: String, origin: Origin) -> Result<ImageConfiguration> {
         .rootfs(RootFsBuilder::default().typ("layers").diff_ids(vec![digest]).build()?)
         .history(vec![history])
         .build()?)
-}
-
-/// RFC 3339 in UTC. The calendar is counted from March of year 0, so that the leap day is a year's last.
-fn timestamp(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn the_calendar_knows_leap_years() {
-        let at = |seconds| timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(0), "1970-01-01T00:00:00Z");
-        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(at(1_735_689_599), "2024-12-31T23:59:59Z");
-        assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00Z");
-    }
 }

@@ -4,18 +4,19 @@
 //! cannot reach outside), `recipe` and `builtin` (images that are made here).
 
 mod attributes;
-mod below;
+pub mod below;
 pub mod builtin;
 mod copy;
 pub mod elf;
 pub mod import;
 pub mod list;
 pub mod name;
-mod pack;
+pub mod pack;
 pub mod recipe;
 pub mod store;
-mod stream;
+pub mod stream;
 pub mod unpack;
+pub mod whiteout;
 
 pub use copy::copy;
 pub use store::{Store, sweep};

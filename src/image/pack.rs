@@ -1,13 +1,32 @@
-//! A tar stream of a directory, so that importing one is the same work as importing an archive.
+//! A tar stream of a directory, so that importing or copying one is the same work as unpacking an archive.
+//!
+//! Whoever owns the tree may change it meanwhile, and may wish us ill: so names are looked up as in `below`, a link
+//! is never followed, and what is opened is looked at before it is opened to be read.
 
-use super::attributes::Attributes;
-use anyhow::{Context, Result, ensure};
-use nix::sys::stat::{fstat, lstat};
+use super::{
+    attributes::Attributes,
+    below::{self, Below, DIRECTORY},
+    whiteout,
+};
+use anyhow::{Context, Result, bail};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat, readlinkat},
+    libc,
+    sys::{
+        stat::{FileStat, Mode, SFlag, fstat, major, minor, stat},
+        statfs::{self, FsType, fstatfs},
+    },
+};
 use std::{
     collections::HashMap,
-    fs::{self, File, Metadata, OpenOptions},
+    ffi::OsStr,
+    fs::File,
     io::{self, Read, Write},
-    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 use tar::{Builder, EntryType, Header};
@@ -15,85 +34,197 @@ use tar::{Builder, EntryType, Header};
 /// Writes the tree at `root` as a tar stream: sorted, so that the same tree gives the same digest.
 /// Other filesystems mounted below it, and `skip` (a directory below it), are left as empty directories.
 pub fn pack(root: &Path, skip: &Path, out: impl Write) -> Result<()> {
-    let device = fs::metadata(root).with_context(|| format!("cannot read {root:?}"))?.dev();
-    let skip = fs::metadata(skip).map(|skip| (skip.dev(), skip.ino())).ok();
-    let mut packer = Packer { tar: Builder::new(out), linked: HashMap::new() };
-    let mut open = vec![PathBuf::new()];
-    while let Some(path) = open.pop() {
-        let full = root.join(&path);
-        let named = || format!("cannot import {full:?}");
-        let found = match path.as_os_str().is_empty() {
-            true => fs::metadata(&full), // DIR itself may be a link
-            false => fs::symlink_metadata(&full),
-        };
-        let found = found.with_context(named)?;
-        packer.add(&path, &full, &found).with_context(named)?;
-        if found.is_dir() && found.dev() == device && Some((found.dev(), found.ino())) != skip {
-            let entries = fs::read_dir(&full).with_context(named)?;
-            let mut names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
-            names.sort_by(|a, b| b.cmp(a)); // the last one is taken first
-            open.extend(names.into_iter().map(|name| path.join(name)));
-        }
+    let tree = Below::open(root).with_context(|| format!("cannot read {root:?}"))?;
+    let mut packer = Packer::new(out, Bounds::Filesystem);
+    packer.skip = stat(skip).map(|skip| (skip.st_dev, skip.st_ino)).ok();
+    packer.tree(&tree, Path::new("")).with_context(|| format!("cannot import {root:?}"))?;
+    if let Some(path) = packer.finish()?.first() {
+        bail!("cannot import {:?}: it became shorter while it was read", root.join(path));
     }
-    packer.tar.into_inner()?.flush()?;
     Ok(())
 }
 
-struct Packer<W: Write> {
+/// How far a tree goes.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Bounds {
+    /// What is mounted in it is left as an empty directory.
+    Filesystem,
+    /// What is mounted in it belongs to it, but for what the kernel shows of itself.
+    Files,
+    /// It is the upper layer of an overlay, and this attribute marks its opaque directories.
+    Layer(&'static str),
+}
+
+/// Filesystems without files of anybody's: /proc, /sys and the like.
+const KERNELS: [FsType; 7] = [
+    statfs::PROC_SUPER_MAGIC,
+    statfs::SYSFS_MAGIC,
+    statfs::CGROUP_SUPER_MAGIC,
+    statfs::CGROUP2_SUPER_MAGIC,
+    statfs::DEVPTS_SUPER_MAGIC,
+    statfs::DEBUGFS_MAGIC,
+    statfs::TRACEFS_MAGIC,
+];
+
+pub fn is_kernels(file: impl AsFd) -> bool {
+    fstatfs(file).is_ok_and(|about| KERNELS.contains(&about.filesystem_type()))
+}
+
+pub struct Packer<W: Write> {
     tar: Builder<W>,
-    linked: HashMap<(u64, u64), PathBuf>,
+    bounds: Bounds,
+    skip: Option<(libc::dev_t, libc::ino_t)>,
+    /// Where the first of a file's several names was put.
+    linked: HashMap<(libc::dev_t, libc::ino_t), PathBuf>,
+    /// Filled up with zeros: a header that promised more was out by then.
+    shorter: Vec<PathBuf>,
 }
 
 impl<W: Write> Packer<W> {
-    fn add(&mut self, path: &Path, full: &Path, found: &Metadata) -> Result<()> {
-        let mut header = header(found);
-        let name = if path.as_os_str().is_empty() { Path::new("./") } else { path };
-        let kind = found.file_type();
-        let key = (found.dev(), found.ino());
-        if found.nlink() > 1
-            && !found.is_dir()
-            && let Some(first) = self.linked.get(&key)
-        {
-            header.set_entry_type(EntryType::Link);
-            return Ok(self.tar.append_link(&mut header, name, first)?);
+    pub fn new(out: W, bounds: Bounds) -> Packer<W> {
+        Packer { tar: Builder::new(out), bounds, skip: None, linked: HashMap::new(), shorter: Vec::new() }
+    }
+
+    /// Adds a directory and all below it, under the name `top` (empty: its content is the archive's own).
+    pub fn tree(&mut self, tree: &Below, top: &Path) -> Result<()> {
+        let root = openat(tree.root(), ".", DIRECTORY, Mode::empty()).context("openat(\".\")")?;
+        let device = fstat(&root)?.st_dev;
+        let mut open = vec![PathBuf::new()];
+        let mut last: Option<(PathBuf, OwnedFd)> = None;
+        while let Some(path) = open.pop() {
+            let (above, name) = below::split(&path);
+            let name = if name.is_empty() { OsStr::new(".") } else { &name };
+            if last.as_ref().is_none_or(|(known, _)| *known != above) {
+                last = tree.directory(&above).ok().map(|directory| (above, directory));
+            }
+            let Some((_, parent)) = &last else { continue }; // vanished
+            let directory = match self.add(parent, name, &top.join(&path)) {
+                Err(error) if has_vanished(&error) && !path.as_os_str().is_empty() => continue,
+                added => added.with_context(|| format!("{path:?}"))?,
+            };
+            if let Some(directory) = directory
+                && self.goes_into(&directory, device)?
+            {
+                let mut names = below::names(&directory).with_context(|| format!("{path:?}"))?;
+                names.sort_by(|a, b| b.cmp(a)); // the last one is taken first
+                open.extend(names.into_iter().map(|name| path.join(name)));
+            }
         }
-        if kind.is_file() {
-            self.file(name, full, &mut header)?;
-        } else if kind.is_dir() {
-            header.set_entry_type(EntryType::Directory);
-            let directory = File::open(full)?;
-            self.extensions(&Attributes::of(&fstat(&directory)?, Some(&directory))?)?;
-            self.tar.append_data(&mut header, name, io::empty())?;
-        } else if kind.is_symlink() {
-            header.set_entry_type(EntryType::Symlink);
-            self.extensions(&Attributes::of(&lstat(full)?, None)?)?;
-            self.tar.append_link(&mut header, name, fs::read_link(full)?)?;
-        } else if kind.is_fifo() {
-            header.set_entry_type(EntryType::Fifo);
-            self.extensions(&Attributes::of(&lstat(full)?, None)?)?;
-            self.tar.append_data(&mut header, name, io::empty())?;
-        } else if kind.is_char_device() || kind.is_block_device() {
-            header.set_entry_type(EntryType::Char); // so that it is told as left out
-            self.tar.append_data(&mut header, name, io::empty())?;
-        } else {
-            return Ok(()); // a socket is dead without its server
-        }
-        self.linked.insert(key, path.to_path_buf());
         Ok(())
     }
 
-    fn file(&mut self, name: &Path, full: &Path, header: &mut Header) -> Result<()> {
-        // NONBLOCK: what was a file may be a fifo by now.
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(full)?;
+    fn goes_into(&self, directory: &OwnedFd, device: libc::dev_t) -> Result<bool> {
+        let found = fstat(directory)?;
+        let is_within = match self.bounds {
+            Bounds::Filesystem => found.st_dev == device,
+            Bounds::Files => found.st_dev == device || !is_kernels(directory),
+            Bounds::Layer(_) => true,
+        };
+        Ok(is_within && Some((found.st_dev, found.st_ino)) != self.skip)
+    }
+
+    /// Adds `name` alone, as `path`; returns it if it is a directory.
+    pub fn add(&mut self, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<Option<OwnedFd>> {
+        let Some(found) = below::look(parent, name)? else { return Err(Errno::ENOENT.into()) };
+        if let Bounds::Layer(_) = self.bounds
+            && (whiteout::is_whiteout(&found) || name.as_bytes().starts_with(whiteout::PREFIX.as_bytes()))
+        {
+            return self.whiteout(path, &found).map(|()| None);
+        }
+        let mut header = header(&found);
+        let key = (found.st_dev, found.st_ino);
+        let archived = if path.as_os_str().is_empty() { Path::new("./") } else { path };
+        let kind = below::kind(&found);
+        if found.st_nlink > 1
+            && kind != SFlag::S_IFDIR
+            && let Some(first) = self.linked.get(&key)
+        {
+            header.set_entry_type(EntryType::Link);
+            self.tar.append_link(&mut header, archived, first)?;
+            return Ok(None);
+        }
+        match kind {
+            SFlag::S_IFREG => self.file(parent, name, archived)?,
+            SFlag::S_IFDIR => return self.directory(parent, name, archived).map(Some),
+            SFlag::S_IFLNK => {
+                header.set_entry_type(EntryType::Symlink);
+                self.extensions(&Attributes::of(&found, None)?)?;
+                let target = readlinkat(parent, name).context("readlinkat()")?;
+                self.tar.append_link(&mut header, archived, target)?;
+            }
+            SFlag::S_IFIFO => {
+                header.set_entry_type(EntryType::Fifo);
+                self.extensions(&Attributes::of(&found, None)?)?;
+                self.tar.append_data(&mut header, archived, io::empty())?;
+            }
+            SFlag::S_IFCHR | SFlag::S_IFBLK => {
+                let is_block = kind == SFlag::S_IFBLK;
+                header.set_entry_type(if is_block { EntryType::Block } else { EntryType::Char });
+                header.set_device_major(u32::try_from(major(found.st_rdev))?)?;
+                header.set_device_minor(u32::try_from(minor(found.st_rdev))?)?;
+                self.tar.append_data(&mut header, archived, io::empty())?;
+            }
+            _ => return Ok(None), // a socket is dead without its server
+        }
+        self.linked.insert(key, path.to_path_buf());
+        Ok(None)
+    }
+
+    fn directory(&mut self, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd> {
+        let directory =
+            File::from(openat(parent, name, DIRECTORY, Mode::empty()).context("openat(O_DIRECTORY)")?);
+        let found = fstat(&directory)?;
+        let mut header = header(&found);
+        header.set_entry_type(EntryType::Directory);
+        self.extensions(&Attributes::of(&found, Some(&directory))?)?;
+        self.tar.append_data(&mut header, path, io::empty())?;
+        if let Bounds::Layer(opaque) = self.bounds {
+            refuse_reference(&directory, opaque)?;
+            if whiteout::is_opaque(&directory, &[opaque]) {
+                self.empty(&path.join(whiteout::OPAQUE))?;
+            }
+        }
+        Ok(directory.into())
+    }
+
+    fn file(&mut self, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<()> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let handle = openat(parent, name, flags, Mode::empty()).context("openat(O_PATH)")?;
+        // It may have become something else since we looked.
+        let Some(file) = below::regular(&handle)? else { return Err(Errno::ENOENT.into()) };
+        if let Bounds::Layer(opaque) = self.bounds {
+            refuse_reference(&file, opaque)?;
+        }
         let found = fstat(&file)?;
+        let mut header = header(&found);
         self.extensions(&Attributes::of(&found, Some(&file))?)?;
         let size = u64::try_from(found.st_size)?;
         header.set_size(size);
-        let mut counted = Counted { source: file.take(size), count: 0 };
-        self.tar.append_data(header, name, &mut counted)?;
-        ensure!(counted.count == size, "it became shorter while it was read");
+        let mut source = Filled { source: file.take(size), left: size, is_short: false };
+        self.tar.append_data(&mut header, path, &mut source)?;
+        if source.is_short {
+            self.shorter.push(path.to_path_buf());
+        }
         Ok(())
+    }
+
+    /// What overlayfs says with a device, an archive says with a name. (A file that has such a name itself would be
+    /// taken for one, and is left out.)
+    fn whiteout(&mut self, path: &Path, found: &FileStat) -> Result<()> {
+        if !whiteout::is_whiteout(found) {
+            return Ok(());
+        }
+        let (parent, name) = below::split(path);
+        let mut marked = std::ffi::OsString::from(whiteout::PREFIX);
+        marked.push(name);
+        self.empty(&parent.join(marked))
+    }
+
+    fn empty(&mut self, path: &Path) -> Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_mode(0);
+        header.set_size(0);
+        Ok(self.tar.append_data(&mut header, path, io::empty())?)
     }
 
     /// What the old header has no room for goes before it: extended attributes, and the time's nanoseconds.
@@ -110,27 +241,61 @@ impl<W: Write> Packer<W> {
         let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
         Ok(self.tar.append_pax_extensions(pairs)?)
     }
+
+    /// Leaves the archive without the end that a dropped one gets: whoever reads it shall not take it for whole.
+    pub fn abandon(self) {
+        std::mem::forget(self);
+    }
+
+    /// Ends the archive, and returns the files that became shorter while they were read: zeros stand for the rest.
+    pub fn finish(self) -> Result<Vec<PathBuf>> {
+        self.tar.into_inner()?.flush()?;
+        Ok(self.shorter)
+    }
 }
 
-struct Counted<R> {
+fn refuse_reference(file: &File, opaque: &str) -> Result<()> {
+    if whiteout::refers_below(file, opaque) {
+        bail!(
+            "the overlay has redirect_dir or metacopy on: part of this is in another layer (see modinfo overlay)"
+        );
+    }
+    Ok(())
+}
+
+/// The tree is somebody's who is still at work on it.
+fn has_vanished(error: &anyhow::Error) -> bool {
+    let gone = [Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP];
+    error.downcast_ref().is_some_and(|errno| gone.contains(errno))
+}
+
+/// Gives exactly as many bytes as were promised.
+struct Filled<R> {
     source: R,
-    count: u64,
+    left: u64,
+    is_short: bool,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for Filled<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read(into)?;
-        self.count += count as u64;
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(into.len());
+        let mut count = if self.is_short { 0 } else { self.source.read(&mut into[..most])? };
+        if count == 0 && most > 0 {
+            self.is_short = true;
+            into[..most].fill(0);
+            count = most;
+        }
+        self.left -= count as u64;
         Ok(count)
     }
 }
 
-fn header(found: &Metadata) -> Header {
+fn header(found: &FileStat) -> Header {
     let mut header = Header::new_gnu();
-    header.set_mode(found.mode() & 0o7777);
-    header.set_uid(found.uid().into());
-    header.set_gid(found.gid().into());
-    header.set_mtime(found.mtime().max(0) as u64);
+    header.set_mode(found.st_mode & 0o7777);
+    header.set_uid(found.st_uid.into());
+    header.set_gid(found.st_gid.into());
+    header.set_mtime(found.st_mtime.max(0) as u64);
     header.set_size(0);
     header
 }

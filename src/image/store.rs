@@ -9,7 +9,7 @@
 //! Reading takes no lock: both kinds of things appear by rename(2), layers before the image that names them.
 
 use super::{below, name::Name};
-use crate::{narrate, removal};
+use crate::{container::find, narrate, removal};
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
@@ -221,8 +221,7 @@ impl Locked<'_> {
         let mut removed = Vec::new();
         for name in below::names(&directory.into())? {
             let path = tmp.join(&name);
-            removal::remove(File::open(&tmp)?, &name)
-                .with_context(|| format!("cannot remove the leftover {path:?}"))?;
+            removal::remove_tree(&path)?;
             removed.push(path);
         }
         Ok(removed)
@@ -280,6 +279,8 @@ impl Locked<'_> {
                 used.extend(self.store.layer_paths(&config)?);
             }
         }
+        // What has ended can still be looked at, whatever has become of its image's name.
+        used.extend(find::all(self.store)?.into_iter().flat_map(|container| container.record.config.image));
         let layers = self.store.root.join("layers");
         let mut removed = Vec::new();
         for entry in fs::read_dir(&layers)? {
@@ -300,8 +301,7 @@ impl Locked<'_> {
         let tmp = self.store.root.join("tmp");
         let doomed = tmp.join(name);
         fs::rename(layer, &doomed).with_context(|| format!("rename({layer:?}, {doomed:?})"))?;
-        let removed = removal::remove(File::open(&tmp)?, name);
-        removed.with_context(|| format!("cannot remove the layer {doomed:?}"))?;
+        removal::remove_tree(&doomed)?;
         Ok(true)
     }
 }
@@ -320,11 +320,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is a leftover: the next one who takes the lock removes it or says why not.
-        if let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name())
-            && let Ok(parent) = File::open(parent)
-        {
-            let _ = removal::remove(parent, name);
-        }
+        let _ = removal::remove_tree(&self.path);
     }
 }
 

@@ -6,6 +6,7 @@
 use super::{
     attributes::{Attributes, welcome},
     below::{self, Below, DIRECTORY},
+    whiteout,
 };
 use crate::removal;
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -36,10 +37,57 @@ pub struct LeftOut {
     pub owners: u64,
 }
 
-/// Unpacks `tar` into the empty directory `target`. An error leaves `target` half-filled for the caller to remove.
-pub fn unpack(tar: impl Read, target: &Path) -> Result<LeftOut> {
+/// What becomes of the entries.
+pub struct Manner {
+    pub owner: Owner,
+    pub purpose: Purpose,
+    /// How many parts of each name fall away, and what comes in their place.
+    pub strip: usize,
+    pub prefix: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Owner {
+    Archived,
+    /// Everything belongs to this user and group. Who owned it before must not come by the new owner's power:
+    /// setuid bits stay only where the owner does.
+    Given(u32, u32),
+    /// The same, and whoever made the file is not to be trusted with setuid bits at all.
+    Caller(u32, u32),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Purpose {
+    /// A root filesystem: a later entry replaces an earlier one of its name, whatever both are.
+    Image,
+    /// A layer of an image: some names stand for what is gone (see `whiteout`).
+    Layer,
+    /// Into a directory that is somebody's: its directories stay as they are, and only files are replaced.
+    Copy,
+    /// The same, and the uppermost entry must be a directory.
+    CopyDirectory,
+}
+
+impl Manner {
+    pub fn of(purpose: Purpose) -> Manner {
+        Manner { owner: Owner::Archived, purpose, strip: 0, prefix: PathBuf::new() }
+    }
+
+    fn place(&self, path: PathBuf) -> PathBuf {
+        // `join` with an empty path would end the name with a slash.
+        path.components().skip(self.strip).fold(self.prefix.clone(), |path, part| path.join(part))
+    }
+
+    fn copies(&self) -> bool {
+        matches!(self.purpose, Purpose::Copy | Purpose::CopyDirectory)
+    }
+}
+
+/// Unpacks `tar` into the directory `target`. An error leaves it half-filled: one that was empty is for the caller to
+/// remove.
+pub fn unpack_into(tar: impl Read, target: Below, manner: Manner) -> Result<LeftOut> {
     let mut archive = Archive::new(Tail { source: tar, ended: false });
-    let mut tree = Tree::open(target)?;
+    let mut tree = Tree::new(target, manner);
     let mut entries = 0u64;
     for entry in archive.entries().context("not a tar archive")? {
         let mut entry = entry.map_err(tidy).context(match entries {
@@ -72,6 +120,7 @@ impl<R: Read> Read for Tail<R> {
 
 struct Tree {
     below: Below,
+    manner: Manner,
     /// An ordinary user owns whatever it unpacks.
     privileged: bool,
     /// The directory of the last entry: the next one is mostly in it too.
@@ -82,14 +131,15 @@ struct Tree {
 }
 
 impl Tree {
-    fn open(target: &Path) -> Result<Tree> {
-        Ok(Tree {
-            below: Below::open(target)?,
+    fn new(below: Below, manner: Manner) -> Tree {
+        Tree {
+            below,
+            manner,
             privileged: geteuid().is_root(),
             last: None,
             directories: HashMap::new(),
             left_out: LeftOut::default(),
-        })
+        }
     }
 
     fn add(&mut self, entry: &mut Entry<impl Read>, name: &[u8]) -> Result<()> {
@@ -98,17 +148,25 @@ impl Tree {
             EntryType::Regular if name.ends_with(b"/") => EntryType::Directory, // as tar wrote before 1988
             kind => kind,
         };
-        let path = inside(name)?;
+        let path = self.manner.place(inside(name)?);
+        if self.manner.purpose == Purpose::CopyDirectory && path == self.manner.prefix {
+            ensure!(kind == EntryType::Directory, "it is to become a directory, and is none");
+        }
+        if self.manner.purpose == Purpose::Layer
+            && path.file_name().is_some_and(|name| name.as_bytes().starts_with(whiteout::PREFIX.as_bytes()))
+        {
+            return self.whiteout(&path);
+        }
         if path.as_os_str().is_empty() {
             ensure!(kind == EntryType::Directory, "the root directory cannot be anything else");
-            return self.directory(&path, attributes(entry)?);
+            return self.directory(&path, self.attributes(entry)?);
         }
         match kind {
-            EntryType::Directory => self.directory(&path, attributes(entry)?),
+            EntryType::Directory => self.directory(&path, self.attributes(entry)?),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(&path, entry),
             EntryType::Symlink => self.symlink(&path, entry),
             EntryType::Link => self.hard_link(&path, entry),
-            EntryType::Fifo => self.fifo(&path, attributes(entry)?),
+            EntryType::Fifo => self.fifo(&path, self.attributes(entry)?),
             // rubber makes its own /dev; a device node in an image is a door to the host's hardware.
             EntryType::Block | EntryType::Char => {
                 self.left_out.devices.push(shown(name));
@@ -120,11 +178,20 @@ impl Tree {
 
     fn directory(&mut self, path: &Path, attributes: Attributes) -> Result<()> {
         let made = match path.as_os_str().is_empty() {
+            true if self.manner.copies() => return Ok(()),
             true => openat(self.below.root(), ".", DIRECTORY, Mode::empty())?,
             false => {
                 let (parent, name) = below::split(path);
                 let present = below::look(self.parent(&parent)?, &name)?;
-                if present.is_none_or(|stat| below::kind(&stat) != SFlag::S_IFDIR) {
+                let is_there = present.is_some_and(|stat| below::kind(&stat) == SFlag::S_IFDIR);
+                if is_there && self.manner.copies() {
+                    return Ok(());
+                }
+                if !is_there {
+                    ensure!(
+                        present.is_none() || !self.manner.copies(),
+                        "what is there is no directory, and stays"
+                    );
                     self.make_way(&parent, &name, present)?;
                     mkdirat(self.parent(&parent)?, name.as_os_str(), Mode::S_IRWXU).context("mkdirat()")?;
                 }
@@ -137,7 +204,7 @@ impl Tree {
     }
 
     fn file(&mut self, path: &Path, entry: &mut Entry<impl Read>) -> Result<()> {
-        let attributes = attributes(entry)?;
+        let attributes = self.attributes(entry)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let (parent, name) = below::split(path);
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
@@ -157,7 +224,7 @@ impl Tree {
     }
 
     fn symlink(&mut self, path: &Path, entry: &mut Entry<impl Read>) -> Result<()> {
-        let attributes = attributes(entry)?;
+        let attributes = self.attributes(entry)?;
         // Kept as it is, wherever it points: it is followed only inside a root.
         let target = entry.link_name_bytes().context("a link without a target")?.into_owned();
         ensure!(!target.is_empty() && !target.contains(&0), "a link to {} is not possible", shown(&target));
@@ -174,7 +241,7 @@ impl Tree {
     fn hard_link(&mut self, path: &Path, entry: &mut Entry<impl Read>) -> Result<()> {
         let target = entry.link_name_bytes().context("a hard link without a target")?.into_owned();
         let linked = || format!("hard link to {}", shown(&target));
-        let (from, from_name) = below::split(&inside(&target).with_context(linked)?);
+        let (from, from_name) = below::split(&self.manner.place(inside(&target).with_context(linked)?));
         let from = match self.below.directory(&from) {
             Err(Errno::ENOENT) => bail!("{}: there is no such entry", linked()),
             other => other.with_context(linked)?,
@@ -203,6 +270,37 @@ impl Tree {
         Ok(())
     }
 
+    /// A name that takes something away from the layers below.
+    fn whiteout(&mut self, path: &Path) -> Result<()> {
+        let (parent, name) = below::split(path);
+        if name == whiteout::OPAQUE {
+            let directory = openat(self.parent(&parent)?, ".", DIRECTORY, Mode::empty())?;
+            return whiteout::make_opaque(&File::from(directory));
+        }
+        let gone = OsStr::from_bytes(&name.as_bytes()[whiteout::PREFIX.len()..]).to_owned();
+        ensure!(!gone.is_empty() && gone != "." && gone != "..", "it takes nothing away");
+        let present = below::look(self.parent(&parent)?, &gone)?;
+        self.make_way(&parent, &gone, present)?;
+        whiteout::make(self.parent(&parent)?, &gone)
+    }
+
+    /// Those of the archive, but for whose it will be.
+    fn attributes(&self, entry: &mut Entry<impl Read>) -> Result<Attributes> {
+        let is_directory = entry.header().entry_type() == EntryType::Directory;
+        let mut attributes = attributes(entry)?;
+        let (owner, trusts) = match self.manner.owner {
+            Owner::Archived => return Ok(attributes),
+            Owner::Given(uid, gid) => ((uid, gid), attributes.owner == (uid, gid)),
+            Owner::Caller(uid, gid) => ((uid, gid), false),
+        };
+        attributes.owner = owner;
+        if !trusts && !is_directory {
+            attributes.mode &= 0o1777;
+            attributes.xattrs.retain(|(name, _)| name != "security.capability");
+        }
+        Ok(attributes)
+    }
+
     /// The directory an entry belongs in, made if the archive did not list it.
     fn parent(&mut self, path: &Path) -> Result<&OwnedFd> {
         if self.last.as_ref().is_none_or(|(known, _)| known != path) {
@@ -213,7 +311,9 @@ impl Tree {
 
     /// A later entry replaces an earlier one of the same name, whatever it was, and never writes through it.
     fn make_way(&mut self, parent: &Path, name: &OsStr, present: Option<FileStat>) -> Result<()> {
-        if present.is_some() {
+        if let Some(stat) = present {
+            let is_directory = below::kind(&stat) == SFlag::S_IFDIR;
+            ensure!(!is_directory || !self.manner.copies(), "what is there is a directory, and stays");
             removal::remove(self.parent(parent)?, name).context("cannot replace what is there")?;
             self.last = None; // the path may lead elsewhere now
         }

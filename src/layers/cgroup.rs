@@ -15,7 +15,9 @@ use nix::{
     sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs},
     unistd::{AccessFlags, Pid, access},
 };
+use serde::{Deserialize, Serialize};
 use std::{
+    borrow::Cow,
     fs::read_to_string,
     path::{Path, PathBuf},
     time::Duration,
@@ -23,7 +25,8 @@ use std::{
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Version {
     V1,
     V2,
@@ -40,19 +43,23 @@ pub struct Setting {
 }
 
 /// A directory in a cgroup tree, for one container.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Group {
     /// The layer that makes it and takes it away.
     pub layer: Layer,
-    pub controllers: &'static [&'static str],
+    pub controllers: Vec<Cow<'static, str>>,
+    #[serde(with = "crate::config::word")]
     pub dir: PathBuf,
 }
 
 /// Where in the cgroup trees a container goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Place {
     pub version: Version,
     pub groups: Vec<Group>,
+    /// Version 1 has a tree of its own for what `rubber pause` does: made when it is first used.
+    #[serde(default)]
+    pub freezer: Option<PathBuf>,
 }
 
 impl Place {
@@ -64,11 +71,11 @@ impl Place {
             let layer = [Layer::Cpu, Layer::Memory].into_iter().find(|layer| layers.contains(*layer));
             let group = |(base, layer): (PathBuf, _)| Group {
                 layer,
-                controllers: &["cpu", "cpuset", "memory", "pids"],
+                controllers: ["cpu", "cpuset", "memory", "pids"].map(Cow::from).into(),
                 dir: base.join(name),
             };
             let groups = delegated().zip(layer).map(group).into_iter().collect();
-            return Place { version: Version::V2, groups };
+            return Place { version: Version::V2, groups, freezer: None };
         }
         let mut wanted: Vec<(_, &'static [&'static str])> =
             vec![(Layer::Cpu, &["cpu"]), (Layer::Memory, &["memory"]), (Layer::Memory, &["pids"])];
@@ -82,13 +89,19 @@ impl Place {
                 let tree = tree(controllers);
                 layers.contains(*layer) && is_a(&tree, CGROUP_SUPER_MAGIC) && is_writable(&tree)
             })
-            .map(|(layer, controllers)| Group { layer, controllers, dir: tree(controllers).join(&name) })
-            .collect();
-        Place { version: Version::V1, groups }
+            .map(|(layer, names)| {
+                let controllers = names.iter().map(|name| Cow::from(*name)).collect();
+                Group { layer, controllers, dir: tree(names).join(&name) }
+            })
+            .collect::<Vec<_>>();
+        let freezer =
+            Some(tree(&["freezer"])).filter(|tree| is_a(tree, CGROUP_SUPER_MAGIC) && is_writable(tree));
+        let freezer = freezer.filter(|_| !groups.is_empty()).map(|tree| tree.join(&name));
+        Place { version: Version::V1, groups, freezer }
     }
 
     fn of(&self, controller: &str) -> Option<&Group> {
-        self.groups.iter().find(|group| group.controllers.contains(&controller))
+        self.groups.iter().find(|group| group.controllers.iter().any(|name| name == controller))
     }
 
     /// The group that takes this controller's settings.
@@ -179,9 +192,22 @@ fn lacking(version: Version, controller: &str) -> String {
     format!("this limit needs the {controller} controller, which we do not have\n        {next}")
 }
 
+/// Removes what `rubber pause` has made, if it ever came to that. What is frozen does not end: so this comes first.
+pub fn remove_freezer(place: &Place) -> Result<()> {
+    match place.freezer.as_ref().filter(|freezer| freezer.exists()) {
+        Some(freezer) => remove_group(freezer),
+        None => Ok(()),
+    }
+}
+
 /// Removes a group, and whoever is still in it: without a pid namespace a
 /// command may have left processes behind. No error where there is no group.
 pub fn remove_group(dir: &Path) -> Result<()> {
+    // In version 1 what is frozen cannot be killed.
+    let _ = std::fs::OpenOptions::new()
+        .write(true)
+        .open(dir.join("freezer.state"))
+        .and_then(|mut state| std::io::Write::write_all(&mut state, b"THAWED"));
     for _ in 0..1000 {
         match sys::rmdir(dir) {
             Err(error) if error.downcast_ref() == Some(&Errno::EBUSY) => {}

@@ -33,9 +33,11 @@ pub mod user;
 
 use Layer::*;
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 
 /// The layers, numbered and named as the chapters of the workshop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Layer {
     /// fork, exec and wait: nothing is isolated yet.
@@ -129,8 +131,21 @@ impl Layer {
 }
 
 /// A set of layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Layer>", into = "Vec<Layer>")]
 pub struct Layers(u32);
+
+impl From<Vec<Layer>> for Layers {
+    fn from(layers: Vec<Layer>) -> Layers {
+        layers.into_iter().fold(Layers(0), Layers::with)
+    }
+}
+
+impl From<Layers> for Vec<Layer> {
+    fn from(layers: Layers) -> Vec<Layer> {
+        Layer::ALL.into_iter().filter(|layer| layers.contains(*layer)).collect()
+    }
+}
 
 impl Layers {
     /// All layers up to `last` in the workshop's order.

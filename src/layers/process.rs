@@ -4,7 +4,7 @@ use super::user;
 use crate::{
     Exit,
     config::Config,
-    container::{supervise, terminal},
+    container::{relay::Relay, streams, supervise},
     narrate, sys,
 };
 use anyhow::{Error, Result, bail};
@@ -21,7 +21,7 @@ use std::{
 /// on, and nothing inside can type into that terminal (TIOCSTI, ioctl_tty(2)).
 pub fn take_session(config: &Config) -> Result<()> {
     sys::setsid()?;
-    terminal::take(config)
+    streams::take(config)
 }
 
 /// Becomes the command. Nothing of the host's comes along: not its working
@@ -29,22 +29,31 @@ pub fn take_session(config: &Config) -> Result<()> {
 pub fn execute(config: &Config) -> Result<()> {
     let env = environment(config)?;
     sys::chdir(&config.workdir)?;
+    // A link of /proc's may lead to a directory of the host's (CVE-2024-21626): no name leads there from here.
+    if !narrate::is_dry() && std::env::current_dir().is_err() {
+        bail!("the working directory {:?} is outside of the container", config.workdir);
+    }
     sys::umask(0o022)?;
     // Asked for after the fork, and taken back when we changed the user (prctl(2)).
     sys::prctl_pdeathsig()?;
     match config.init {
-        true => become_init(|| become_command(config, &env)),
+        true => become_init(config, || become_command(config, &env)),
         false => become_command(config, &env),
     }
 }
 
 /// `--init`: stays pid 1, collects zombies and passes signals on, while the
 /// command runs as a child, and ends with its exit code.
-fn become_init(become_command: impl FnOnce() -> Result<()>) -> Result<()> {
+fn become_init(config: &Config, become_command: impl FnOnce() -> Result<()>) -> Result<()> {
     // /proc/1/exe is rubber's own file on the host: nobody in here shall have it.
     sys::prctl_not_dumpable()?;
     let command = sys::fork("command", || become_command().map(|()| 0))?;
-    let code = supervise::wait(command, terminal::Relay::none())?;
+    config.streams.let_go();
+    // The caller goes on when the command runs: nothing of theirs may stay open in here.
+    if config.streams.in_background {
+        narrate::let_go_of_listener();
+    }
+    let code = supervise::wait(command, Relay::none())?;
     if narrate::is_dry() { Ok(()) } else { bail!(Exit(code, String::new())) }
 }
 

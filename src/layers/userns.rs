@@ -7,6 +7,7 @@ use nix::{
     sys::wait::WaitPidFlag,
     unistd::{Gid, Pid, Uid},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
@@ -14,7 +15,8 @@ use std::{
 };
 
 /// Which ids exist inside.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ids {
     /// All of them: there is no user namespace of ours.
     Hosts,
@@ -22,7 +24,14 @@ pub enum Ids {
     One,
     /// Root, who is the caller outside, and the ranges /etc/subuid and
     /// /etc/subgid give to the caller as 1 and up: (first, count).
-    Ranges { uids: (u32, u32), gids: (u32, u32), newuidmap: PathBuf, newgidmap: PathBuf },
+    Ranges {
+        uids: (u32, u32),
+        gids: (u32, u32),
+        #[serde(with = "crate::config::word")]
+        newuidmap: PathBuf,
+        #[serde(with = "crate::config::word")]
+        newgidmap: PathBuf,
+    },
 }
 
 impl Ids {

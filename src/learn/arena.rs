@@ -35,7 +35,9 @@ pub struct Attempt {
 }
 
 /// The warden gives an attempt less than this; beyond it the warden itself is in trouble.
-const PATIENCE: Duration = Duration::from_secs(30);
+fn patience() -> Duration {
+    3 * witness::patience() + Duration::from_secs(6)
+}
 
 /// Runs it, and returns the facts before, inside and after.
 pub fn run(attempt: &Attempt) -> Result<Value> {
@@ -63,7 +65,7 @@ fn told(attempt: &Attempt, groups: &[PathBuf]) -> Result<Vec<u8>> {
 
 /// All that `file` has to say, until there is nobody left who could say something.
 fn read_in_time(mut file: File, arena: Pid) -> Result<Vec<u8>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     let (mut text, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -71,7 +73,7 @@ fn read_in_time(mut file: File, arena: Pid) -> Result<Vec<u8>> {
         if poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], timeout)? == 0 {
             // The warden asked to be killed with it, and takes all others along.
             sys::kill(arena, Signal::SIGKILL as i32)?;
-            bail!("the arena did not end within {} seconds and was killed", PATIENCE.as_secs());
+            bail!("the arena did not end within {} seconds and was killed", patience().as_secs());
         }
         match file.read(&mut buffer)? {
             0 => return Ok(text),

@@ -10,6 +10,9 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// How src/layers/mod.rs names an exercise.
+const WAY_ROUND: &str = "src/layers/../../workshop/";
+
 pub enum Built {
     Binary(PathBuf),
     /// The first error of the compiler, as cargo prints it, and the step its line belongs to.
@@ -51,7 +54,8 @@ pub fn build(checkout: &Checkout, chapters: &[&Chapter]) -> Result<Built> {
     let ended = child.wait_with_output()?;
     match (error, binary) {
         (Some(error), _) => Ok(Built::Error {
-            text: error["rendered"].as_str().unwrap_or_default().trim_end().to_owned(),
+            // The file is where its module says, and that is a way round.
+            text: error["rendered"].as_str().unwrap_or_default().trim_end().replace(WAY_ROUND, "workshop/"),
             step: step(&error, chapters),
         }),
         (None, Some(binary)) if ended.status.success() => Ok(Built::Binary(binary)),

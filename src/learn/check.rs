@@ -59,10 +59,15 @@ pub fn runnable<'a>(chapters: &[&'a Chapter]) -> Vec<&'a Chapter> {
 fn why_not(chapter: &Chapter, machine: &[doctor::Chapter]) -> Option<String> {
     if chapter.layer() == "user" && !nix::unistd::geteuid().is_root() {
         return Some(
-            "an ordinary user has only one id in the arena, and nobody to become; try as root".into(),
+            "an ordinary user has only one id in the arena, and nobody to become; as root it can".into(),
         );
     }
     let found = machine.iter().find(|found| found.name == chapter.layer())?;
-    let fix = found.fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
+    // The doctor's fixes are for `rubber run`.
+    let fix = found.fix.as_ref().map(|fix| match fix.starts_with("sudo rubber run") {
+        true => "; as root it can".into(),
+        false => format!("; {}", fix.replace("rubber run …", "rubber learn")),
+    });
+    let fix = fix.unwrap_or_default();
     (!found.runs).then(|| format!("{}{fix}", found.why))
 }

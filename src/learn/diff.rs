@@ -3,6 +3,7 @@
 use super::{
     Chapter, Checkout,
     arena::{self, Attempt},
+    check::why_not_here,
 };
 use crate::show::columns::fit;
 use anyhow::{Context, Result, bail};
@@ -29,7 +30,11 @@ pub fn diff(checkout: &Checkout, from: &Chapter, to: &Chapter) -> Result<String>
     if from.number() >= to.number() {
         bail!(crate::Exit(2, format!("{} does not come before {}: name the earlier first", from.id, to.id)));
     }
-    let (before, after) = (facts(from)?, facts(to)?);
+    if let Some(why) = [from, to].into_iter().find_map(why_not_here) {
+        bail!(crate::Exit(3, format!("this machine cannot tell: {why}")));
+    }
+    // Asked for the same, so that only the layers differ.
+    let (before, after) = (facts(from, &to.flags)?, facts(to, &to.flags)?);
     let mut text = format!("code: what {} has and {} has not\n", to.name(), from.name());
     for chapter in Chapter::all(checkout)?.iter().filter(|chapter| chapter.number() > from.number()) {
         if chapter.number() <= to.number() {
@@ -44,8 +49,17 @@ pub fn diff(checkout: &Checkout, from: &Chapter, to: &Chapter) -> Result<String>
     text += "\nfacts\n";
     for name in TOLD {
         let (old, new) = (fact(&before, name), fact(&after, name));
-        if old != new {
-            text += &format!("  {name:<17} {} -> {}\n", fit(&old.to_string(), 26), fit(&new.to_string(), 30));
+        // What has parts is told part by part.
+        let parts = new.as_object().or(old.as_object()).map(|parts| parts.keys().cloned().collect());
+        for part in parts.unwrap_or(vec![String::new()]) {
+            let (name, old, new) = match part.as_str() {
+                "" => (name.to_string(), &old, &new),
+                part => (format!("{name}.{part}"), &old[part], &new[part]),
+            };
+            if old != new {
+                text +=
+                    &format!("  {name:<17} {} -> {}\n", fit(&old.to_string(), 26), fit(&new.to_string(), 30));
+            }
         }
     }
     for (kind, inode) in after["ns"].as_object().into_iter().flatten() {
@@ -57,11 +71,10 @@ pub fn diff(checkout: &Checkout, from: &Chapter, to: &Chapter) -> Result<String>
     Ok(text)
 }
 
-fn facts(chapter: &Chapter) -> Result<Value> {
+fn facts(chapter: &Chapter, flags: &[String]) -> Result<Value> {
     let binary = std::env::current_exe().context("cannot find our own binary")?;
-    let flags = chapter.flags.clone();
     let layer = Some(chapter.layer().into());
-    let facts = arena::run(&Attempt { binary, layer, flags, attacks: vec![] })?;
+    let facts = arena::run(&Attempt { binary, layer, flags: flags.to_vec(), attacks: vec![] })?;
     if facts["run"]["genuine"] != true {
         bail!("{} does not run here: {}", chapter.name(), facts["run"]["error"]);
     }
@@ -70,18 +83,27 @@ fn facts(chapter: &Chapter) -> Result<Value> {
 
 /// The calls in the narrator's words, with what is random in them left out.
 fn calls(facts: &Value) -> Vec<String> {
-    let id = facts["run"]["container"].as_str().unwrap_or("-");
-    let name = facts["run"]["id"].as_str().unwrap_or("-");
     let told = facts["run"]["calls"].as_array().into_iter().flatten();
-    let masked = |call: &str| call.replace(id, "ID").replace(name, "NAME");
+    let code = format!("exit code {}", facts["run"]["code"]);
+    let masked = |call: &str| masked(call, facts).replace(&code, "exit code CODE");
     told.filter_map(|line| line["call"].as_str()).map(masked).collect()
+}
+
+/// With the container's id as ID, and the name that the check has asked for as NAME.
+fn masked(text: &str, facts: &Value) -> String {
+    let told = facts["run"]["calls"].as_array().into_iter().flatten();
+    let id = told.filter_map(|line| line["call"].as_str()?.split_once("/containers/")?.1.get(..12)).next();
+    let name = facts["run"]["id"].as_str();
+    let words = [id.zip(Some("ID")), name.zip(Some("NAME"))];
+    words.into_iter().flatten().fold(text.to_owned(), |text, (word, mask)| text.replace(word, mask))
 }
 
 /// What is the host's is told as that: the arena's own name is another one each time.
 fn fact(facts: &Value, name: &str) -> Value {
     let found = name.split('.').fold(facts, |value, word| &value[word]);
-    if name == "hostname" && *found == facts["host"]["hostname"] {
-        return "the host's".into();
+    match found.as_str() {
+        Some(text) if name == "hostname" && facts["host"]["hostname"] == text => "the host's".into(),
+        Some(text) => masked(text, facts).into(),
+        None => found.clone(),
     }
-    found.clone()
 }

@@ -54,11 +54,18 @@ impl Progress {
         self.lines.insert((name.into(), word.into()), rest.to_string());
     }
 
-    /// Where the learner is: the chapter they started, else the first that is not passed.
+    /// Where the learner is: the chapter they started; once it has passed, the next one that has not.
     pub fn current<'a>(&self, chapters: &'a [Chapter]) -> Option<&'a Chapter> {
-        let started = self.lines.keys().find(|(name, _)| name == "current").map(|(_, id)| id);
-        let started = chapters.iter().find(|chapter| Some(&chapter.id) == started);
-        started.or_else(|| chapters.iter().find(|chapter| !self.passed(chapter))).or(chapters.last())
+        let started = self.lines.iter().find(|((name, _), _)| name == "current");
+        let (id, state) = started.map(|((_, id), state)| (id.as_str(), state.as_str())).unwrap_or_default();
+        let at = chapters.iter().position(|chapter| chapter.id == id);
+        match at {
+            Some(at) if state != "passed" => Some(&chapters[at]),
+            _ => {
+                let (before, after) = chapters.split_at(at.unwrap_or(0));
+                after.iter().chain(before).find(|chapter| !self.passed(chapter)).or(chapters.last())
+            }
+        }
     }
 
     pub fn start(&mut self, chapter: &Chapter) {
@@ -91,7 +98,10 @@ impl Progress {
                 self.lines.retain(|(name, word), _| {
                     name != &chapter.id || !["last", "hints"].contains(&word.as_str())
                 });
-                self.lines.remove(&("current".into(), chapter.id.clone()));
+                // Whoever looks into another chapter again stays where they were.
+                if self.lines.keys().all(|(name, id)| name != "current" || *id == chapter.id) {
+                    self.set("current", &chapter.id, "passed");
+                }
             }
             outcome => {
                 let name = match outcome {

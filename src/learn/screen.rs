@@ -91,7 +91,11 @@ fn stuck(hints: usize, man: &str) -> String {
     // As man(1) takes it: man 7 uts_namespaces.
     let page = man.strip_suffix(')').and_then(|man| man.split_once('('));
     let page = page.map_or(String::new(), |(name, section)| format!(" · man {section} {name}"));
-    row("stuck?", &format!("rubber learn hint ({} of 3){page}", (hints + 1).min(3)))
+    let hint = match hints {
+        0..3 => format!("rubber learn hint ({} of 3)", hints + 1),
+        _ => "rubber learn solution --give-up".into(),
+    };
+    row("stuck?", &(hint + &page))
 }
 
 fn row(label: &str, text: &str) -> String {

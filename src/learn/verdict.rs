@@ -225,8 +225,9 @@ fn place(checkout: &Checkout, chapter: &Chapter, name: &str) -> Option<usize> {
     let before = pristine::exercise(checkout.root(), &checkout.short(&chapter.exercise()));
     let before = String::from_utf8(before.unwrap_or_default()).ok()?;
     let is_new = |line: &str| before.lines().all(|old| old != line);
-    let is_call =
-        |line: &str| !line.trim_start().starts_with("//") && line.contains(&format!("sys::{name}("));
+    // ioctl(2) has a function for each request: ioctl_link_up.
+    let called = if name == "ioctl" { "sys::ioctl_".into() } else { format!("sys::{name}(") };
+    let is_call = |line: &str| !line.trim_start().starts_with("//") && line.contains(&called);
     let calls = text.lines().zip(1..).filter(|(line, _)| is_call(line) && is_new(line));
     let mut lines = calls.map(|(_, number)| number);
     let first = lines.next();
@@ -236,9 +237,10 @@ fn place(checkout: &Checkout, chapter: &Chapter, name: &str) -> Option<usize> {
 // ---- what can go wrong in every chapter ----------------------------------------
 
 fn endless(flood: bool) -> Finding {
+    let patience = format!("still running after {} seconds", super::witness::patience().as_secs());
     let (id, says, got) = match flood {
         true => ("run.flood", "it printed more than 1 MiB", "more, and no end in sight"),
-        false => ("run.timeout", "it did not end", "still running after 8 seconds"),
+        false => ("run.timeout", "it did not end", &*patience),
     };
     Finding {
         diagnosis: id.into(),

@@ -15,6 +15,10 @@ pub fn watch(checkout: &Checkout) -> Result<u8> {
         Progress::read(checkout).current(&chapters).context("there are no chapters in workshop/")?;
     editor::tell(checkout)?;
     print(&intro(checkout, chapter))?;
+    if saved(&chapter.exercise()).is_none() {
+        // Says so, and what to do.
+        check(checkout, chapter, &Progress::read(checkout))?;
+    }
     let mut seen = None;
     loop {
         let now = saved(&chapter.exercise());
@@ -47,13 +51,13 @@ fn saved(file: &Path) -> Option<SystemTime> {
 fn intro(checkout: &Checkout, chapter: &Chapter) -> String {
     let asked = chapter.predict.iter().flat_map(|predict| wrap(&format!("Predict: {}", predict.ask), 76));
     let asked = asked.map(|line| format!("  {line}\n"));
+    let about = wrap(&format!("about  {}", chapter.teaches.join(", ")), 76).join("\n         ");
     let steps = chapter.step.iter().map(|step| format!("  {}. {}\n", step.id, step.does));
     format!(
-        "{}   {} ({} minutes)\n  about  {}\n\n  read   {}\n  write  {}\n\n{}\nIt begins red: each step says \"not yet\" until it is written.\n\n",
+        "{}   {} ({} minutes)\n  {about}\n\n  read   {}\n  write  {}\n\n{}\nIt begins red: each step says \"not yet\" until it is written.\n\n",
         chapter.name(),
         chapter.title,
         chapter.minutes.talk + chapter.minutes.work,
-        chapter.teaches.join(", "),
         checkout.short(&chapter.dir.join("README.md")),
         checkout.short(&chapter.exercise()),
         steps.chain(["\n".into()]).chain(asked).collect::<String>(),

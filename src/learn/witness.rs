@@ -41,6 +41,12 @@ use std::{
 
 /// How long an attempt may take: a warm container takes hundredths of a second.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The same on a machine that is known to be slow: RUBBER_LEARN_SECONDS.
+pub fn patience() -> Duration {
+    let asked = std::env::var("RUBBER_LEARN_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    asked.map_or(PATIENCE, Duration::from_secs)
+}
 /// How much it may print.
 const MOST: usize = 1 << 20;
 
@@ -110,7 +116,7 @@ impl Watch {
         let mut child = self.command(attempt, stdin)?.spawn().context("cannot start the learner's rubber")?;
         let out = File::from(OwnedFd::from(child.stdout.take().context("no stdout")?));
         let err = File::from(OwnedFd::from(child.stderr.take().context("no stderr")?));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         let pid = child.id() as i32;
         self.rubber = pid;
         let mut open = [true; 3];

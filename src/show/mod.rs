@@ -1,6 +1,7 @@
 //! What is shown to people.
 
 pub mod columns;
+// It uses what the learner's rubber is built without.
 #[cfg(not(feature = "exercise"))]
 pub mod demo;
 pub mod facts;

@@ -17,7 +17,7 @@ use nix::{
 use std::{
     cell::RefCell,
     ffi::CString,
-    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 thread_local! {
@@ -164,6 +164,16 @@ pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     })
 }
 
+/// To the very process, whatever has become of its number.
+pub fn pidfd_send_signal(pidfd: &OwnedFd, signal: i32) -> Result<()> {
+    // SAFETY: no pointers: without a siginfo the signal is as kill(2) sends it.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0, 0) };
+    match Errno::result(sent) {
+        Err(Errno::ESRCH) => Ok(()),
+        sent => sent.map(drop).with_context(|| format!("pidfd_send_signal({signal})")),
+    }
+}
+
 /// Hides this process's memory and /proc/PID/exe from whoever is in the
 /// container with it.
 pub fn prctl_not_dumpable() -> Result<()> {
@@ -178,6 +188,16 @@ pub fn close_range(first: u32) -> Result<()> {
         let cloexec = libc::CLOSE_RANGE_CLOEXEC;
         Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, cloexec) }).map(drop)
     })
+}
+
+/// Closes every descriptor from `first` to `last`, where there are any.
+pub fn close_now(first: u32, last: u32) -> Result<()> {
+    if first > last {
+        return Ok(());
+    }
+    // SAFETY: no pointers; the caller vouches that nobody in here uses any of them.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    Errno::result(closed).map(drop).with_context(|| format!("close_range({first}, {last}, 0)"))
 }
 
 pub fn umask(mode: u32) -> Result<()> {

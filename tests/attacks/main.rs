@@ -80,21 +80,21 @@ fn is_missing(chapter: &Chapter, found: &Value) -> bool {
 fn attacks_work_before_their_layer_and_fail_from_there_on() {
     let (mut checks, mut attacks) = (0, 0);
     for chapter in chapters() {
-        let found = check(&sources(), &chapter, &chapter.layer);
-        if is_missing(&chapter, &found) {
+        let is_tried = !lab::few() || ["uts", "cpu", "memory"].contains(&chapter.layer.as_str());
+        let found = if is_tried { check(&sources(), &chapter, &chapter.layer) } else { Value::Null };
+        if is_tried && is_missing(&chapter, &found) {
             continue;
         }
+        let stopped = chapter.shown_attacks().len();
         let result = &found["result"];
-        assert_eq!(result["outcome"], "pass", "{}: {result}", chapter.id);
+        assert!(!is_tried || result["outcome"] == "pass", "{}: {result}", chapter.id);
         // Of each it was seen that it works without the layer; of all, that none does now.
-        assert_eq!(result["stopped"], Value::from(chapter.shown_attacks()), "{}", chapter.id);
-        assert_eq!(
-            (&result["attacks"], &result["checks"]),
-            (&attacks.into(), &checks.into()),
-            "{}",
-            chapter.id
-        );
-        attacks += chapter.shown_attacks().len();
+        if is_tried {
+            assert_eq!(result["stopped"], Value::from(chapter.shown_attacks()), "{}", chapter.id);
+            let counted = (&result["attacks"], &result["checks"]);
+            assert_eq!(counted, (&attacks.into(), &checks.into()), "{}", chapter.id);
+        }
+        attacks += stopped;
         checks += chapter.tables("check").iter().filter(|check| !check.contains_key("only_here")).count();
     }
     assert!(attacks > 0);
@@ -103,7 +103,8 @@ fn attacks_work_before_their_layer_and_fail_from_there_on() {
 #[test]
 fn attacks_apart_no_chapter_passes_without_its_layer() {
     let chapters = chapters();
-    for (before, chapter) in chapters.iter().zip(&chapters[1..]) {
+    // tests/workshop tries that, too.
+    for (before, chapter) in chapters.iter().zip(&chapters[1..]).filter(|_| !lab::few()) {
         let found = check(&sources(), chapter, &before.layer);
         if is_missing(chapter, &found) {
             continue;

@@ -70,7 +70,7 @@ pub fn small_root(name: &str) -> PathBuf {
     fs::create_dir_all(root.join("bin")).unwrap();
     let path = std::env::var_os("PATH").unwrap();
     let busybox = std::env::split_paths(&path).map(|dir| dir.join("busybox")).find(|file| file.is_file());
-    fs::copy(busybox.expect("busybox in PATH"), root.join("bin/busybox")).unwrap();
+    lab::copy_program(busybox.expect("busybox in PATH"), root.join("bin/busybox"));
     for applet in ["sh", "ls", "pwd", "cat", "id", "hostname", "mount", "mkdir", "true", "grep", "echo"] {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }

@@ -5,7 +5,7 @@ use super::*;
 /// A root with rubber in it, and below it another root.
 fn root_with_rubber(test: &str) -> PathBuf {
     let root = small_root(test);
-    fs::copy(RUBBER, root.join("bin/rubber")).unwrap();
+    lab::copy_program(RUBBER, root.join("bin/rubber"));
     fs::create_dir_all(root.join("inner/bin")).unwrap();
     fs::hard_link(root.join("bin/busybox"), root.join("inner/bin/busybox")).unwrap();
     symlink("busybox", root.join("inner/bin/sh")).unwrap();

@@ -45,7 +45,7 @@ fn broken_programs() -> PathBuf {
         .map(|place| place.join("busybox"))
         .find(|file| file.is_file())
         .expect("busybox");
-    fs::copy(busybox, dir.join("bin/busybox")).unwrap();
+    lab::copy_program(busybox, dir.join("bin/busybox"));
     std::os::unix::fs::symlink("busybox", dir.join("bin/sh")).unwrap();
     let file = |name: &str, mode, content: &[u8]| {
         fs::write(dir.join("bin").join(name), content).unwrap();

@@ -34,7 +34,7 @@ impl Place {
         if geteuid().is_root() {
             // The build directory may not be open to everybody.
             let binary = place.path("rubber");
-            fs::copy(&place.binary, &binary).unwrap();
+            crate::lab::copy_program(&place.binary, &binary);
             fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
             std::os::unix::fs::chown(place.directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
             place.binary = binary;

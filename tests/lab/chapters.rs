@@ -1,6 +1,9 @@
 //! The workshop's chapters as the tests see them: their wrong versions, and what an arena could leave behind.
 #![allow(dead_code)]
 
+#[path = "../../src/learn/pristine.rs"]
+mod pristine;
+
 use crate::lab;
 use std::{
     collections::BTreeMap,
@@ -45,16 +48,10 @@ fn chapter(dir: PathBuf) -> Chapter {
     let id = dir.file_name().unwrap().to_str().unwrap().to_owned();
     let toml = fs::read_to_string(dir.join("chapter.toml")).unwrap().parse().unwrap();
     let layer = id.split_once('_').unwrap().1.to_owned();
-    let exercise = committed(&format!("workshop/{id}/exercise.rs"));
-    let exercise = exercise.unwrap_or_else(|| fs::read_to_string(dir.join("exercise.rs")).unwrap());
+    // A learner's unfinished exercise is none of the tests' business.
+    let exercise = pristine::exercise(sources(), &format!("workshop/{id}/exercise.rs"));
+    let exercise = lab::text(&exercise.unwrap_or_else(|| fs::read(dir.join("exercise.rs")).unwrap()));
     Chapter { layer, exercise, toml, id, dir }
-}
-
-/// What git has under this name: a learner's unfinished exercise is none of the tests' business.
-fn committed(file: &str) -> Option<String> {
-    let shown =
-        Command::new("git").current_dir(sources()).args(["show", &format!("HEAD:./{file}")]).output().ok()?;
-    shown.status.success().then(|| lab::text(&shown.stdout))
 }
 
 /// Each diagnosis and the files of its mistakes: those in the list `mistakes`, or `as_user`, where the kernel

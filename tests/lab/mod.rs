@@ -119,6 +119,13 @@ pub fn note(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
+/// Copies a program that will be run. Not in this process: another thread's fork would have the copy open
+/// for writing for a moment, and nobody can execute it then (ETXTBSY).
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let copied = Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
+    assert!(copied.success(), "cp {} {}", from.as_ref().display(), to.as_ref().display());
+}
+
 /// The process called `name` among the descendants of `pid`.
 pub fn descendant(pid: u32, name: &str) -> Option<i32> {
     let mut family = vec![pid.to_string()];

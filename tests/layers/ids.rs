@@ -97,7 +97,7 @@ fn rootfs(dir: &Path) -> String {
     for name in ["bin", "etc", "proc", "sys", "dev"] {
         fs::create_dir(dir.join(name)).unwrap();
     }
-    fs::copy(busybox, dir.join("bin/busybox")).unwrap();
+    crate::lab::copy_program(busybox, dir.join("bin/busybox"));
     for name in ["sh", "id", "env", "cat"] {
         std::os::unix::fs::symlink("busybox", dir.join("bin").join(name)).unwrap();
     }

@@ -78,7 +78,7 @@ fn chroot_does_not_hold_and_pivot_root_does() {
     for name in ["proc", "sys", "dev"] {
         fs::create_dir_all(root.join(name)).unwrap();
     }
-    fs::copy(std::env::current_exe().unwrap(), root.join("attack")).unwrap();
+    crate::lab::copy_program(std::env::current_exe().unwrap(), root.join("attack"));
     let loot = place.path().join("loot");
     fs::write(&loot, "the host's").unwrap();
     let attack = |until: &str| {
@@ -220,7 +220,7 @@ fn mount_needs_directories_and_follows_no_link() {
     let root = |name: &str| {
         let dir = place.path().join(name);
         fs::create_dir_all(dir.join("bin")).unwrap();
-        fs::copy(&busybox, dir.join("bin/sh")).unwrap();
+        crate::lab::copy_program(&busybox, dir.join("bin/sh"));
         dir
     };
     // What is missing is made.

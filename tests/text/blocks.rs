@@ -30,7 +30,11 @@ fn text_shows_what_happens() {
     for (name, text) in texts().into_iter().filter(|(name, _)| name.contains(&only)) {
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
         // From the end, so that what is rewritten moves nothing that is still to come.
-        for block in blocks(&text).iter().rev() {
+        for (number, block) in blocks(&text).iter().enumerate().rev() {
+            // A slow machine runs what it is there for, and a sample of the rest.
+            if lab::few() && number > 0 && block.words.iter().all(|word| *word == "refresh") {
+                continue;
+            }
             if !block.words.iter().all(|word| holds(word, &path)) {
                 left += 1;
                 continue;

@@ -98,3 +98,26 @@ fn text_pictures_are_drawn_from_their_sources() {
     let output = output.unwrap();
     assert!(output.status.success(), "{}", lab::text(&output.stderr));
 }
+
+/// The calls and flags a chapter says it teaches are made by its layer.
+#[test]
+fn text_teaches_what_the_layer_calls() {
+    let mut known = 0;
+    for (name, toml, _) in crate::chapters() {
+        let layer = name.split('/').nth(1).unwrap().split_once('_').unwrap().1.to_owned();
+        let plan =
+            lab::rubber(["run", "--dry-run", "--until", &layer, "-m", "32m", "-u", "0", "busybox", "true"]);
+        let told = lab::text(&{ plan }.output().unwrap().stderr);
+        for word in toml["teaches"].as_array().unwrap().iter().filter_map(|word| word.as_str()) {
+            let is_flag = word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            let wanted = match word.strip_suffix("(2)") {
+                Some(call) => format!("{call}("),
+                None if is_flag => word.to_owned(),
+                None => continue,
+            };
+            assert!(told.contains(&wanted), "{name} teaches {word}, which {layer} does not call");
+            known += 1;
+        }
+    }
+    assert!(known > 10, "only {known}");
+}

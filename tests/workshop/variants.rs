@@ -113,10 +113,12 @@ fn make_ready(program: &Path, checkout: &Path) -> bool {
 fn build() -> PathBuf {
     let root = lab::scratch().join("variants-sources");
     copy_sources(&root, &["src", "images", ".cargo", "Cargo.toml", "Cargo.lock"]);
+    // What has been written here before is newer, and stays, or cargo would build it again.
+    let copied = Command::new("cp").arg("-au").arg(sources().join("workshop")).arg(&root).status().unwrap();
+    assert!(copied.success());
     let mut features = Vec::new();
     for chapter in chapters() {
         let file = root.join("workshop").join(&chapter.id).join("exercise.rs");
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
         let text = every_version(chapter);
         if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
             fs::write(file, text).unwrap();
@@ -125,14 +127,15 @@ fn build() -> PathBuf {
     }
     // The dependencies are built once, for this and for the exercises of the tests called learn. Cargo tells
     // the two rubbers apart by the word behind `--`.
-    let target = lab::scratch().join("learn/target/learn");
+    let target = lab::scratch().join("learn/target");
     let mut cargo = Command::new("cargo");
     cargo.args(["rustc", "--quiet", "--bin", "rubber", "--config", "profile.dev.debug=false"]);
-    cargo.arg("--target-dir").arg(&target).args(["--features", &features.join(",")]);
+    cargo.arg("--config").arg(format!("build.build-dir='{}'", target.display()));
+    cargo.arg("--target-dir").arg(target.join("learn")).args(["--features", &features.join(",")]);
     cargo.args(["--", "--cfg", "every_version"]);
     assert!(cargo.current_dir(&root).status().unwrap().success());
     let host = Path::new(lab::RUBBER).ancestors().nth(2).unwrap();
-    target.join(host.file_name().unwrap()).join("debug/rubber")
+    target.join("learn").join(host.file_name().unwrap()).join("debug/rubber")
 }
 
 /// An exercise that hands each function of the layer on to the chosen version. What else is public is the

@@ -54,7 +54,8 @@ fn settings(version: Version, limits: &Limits) -> Result<Vec<Setting>> {
     let sum = limits.memory_and_swap.or(limits.memory.map(|bytes| 2 * bytes as i64));
     // As docker: as much swap as memory where nobody said how much.
     let by_default = limits.memory_and_swap.is_none();
-    // Step 1: `set` the file of the "memory" controller that takes `memory`, here and for version 2.
+    // Each of these is a row in both arms of the match below.
+    // Step 1: `set` the file of the "memory" controller that takes `memory`.
     not_yet(1)?;
     // Step 2: the file that limits swap. It takes `sum` in one version, and what of `sum` is swap in the
     // other; both say no limit in another way (`max`, below). It is `by_default` where nobody asked.

@@ -1,0 +1,137 @@
+//! Whose stdin, stdout and stderr the command gets: the caller's, a terminal of its own (`-t`), or pipes that
+//! somebody reads and writes down (`-d`).
+
+use super::{terminal, waiter::Waiter};
+use crate::{config::Config, narrate};
+use anyhow::Result;
+use nix::fcntl::OFlag;
+use std::{
+    cell::{Cell, RefCell},
+    fs::{File, OpenOptions},
+    io::{PipeReader, PipeWriter, Write, pipe},
+    os::unix::fs::OpenOptionsExt,
+    rc::Rc,
+};
+
+#[derive(Default)]
+pub struct Streams {
+    pub terminal: Option<terminal::Channel>,
+    pub pipes: Option<Pipes>,
+    /// What comes out is written down.
+    pub is_logged: bool,
+    /// Nobody watches (`-d`).
+    pub in_background: bool,
+    /// The process that waits for us and can be let go.
+    pub waiter: RefCell<Option<Waiter>>,
+    pub runs: Rc<Cell<bool>>,
+    /// The container's end goes when the command runs, or when it never will.
+    pub start: Option<Start>,
+}
+
+pub struct Start {
+    reader: RefCell<Option<PipeReader>>,
+    writer: RefCell<Option<PipeWriter>>,
+}
+
+pub struct Pipes {
+    /// None: nothing can be typed.
+    pub stdin: Option<End<PipeReader, PipeWriter>>,
+    /// The caller's own, as nobody need read along.
+    pub callers_stdin: bool,
+    pub stdout: End<PipeWriter, PipeReader>,
+    pub stderr: End<PipeWriter, PipeReader>,
+}
+
+/// A pipe: the container's end, then ours. Each side lets go of the other's after the fork.
+pub struct End<A, B>(RefCell<Option<A>>, RefCell<Option<B>>);
+
+impl<A, B> End<A, B> {
+    fn new(theirs: A, ours: B) -> End<A, B> {
+        End(RefCell::new(Some(theirs)), RefCell::new(Some(ours)))
+    }
+
+    /// Our end, once; theirs is closed on this side.
+    pub fn take_ours(&self) -> Option<B> {
+        self.0.take();
+        self.1.take()
+    }
+
+    fn take_theirs(&self) -> Option<A> {
+        self.1.take();
+        self.0.take()
+    }
+}
+
+impl Pipes {
+    pub fn new(open_stdin: bool, callers_stdin: bool) -> Result<Pipes> {
+        let outlet = || pipe().map(|(reader, writer)| End::new(writer, reader));
+        let inlet = || pipe().map(|(reader, writer)| End::new(reader, writer));
+        let stdin = open_stdin.then(inlet).transpose()?;
+        Ok(Pipes { stdin, callers_stdin, stdout: outlet()?, stderr: outlet()? })
+    }
+}
+
+impl Streams {
+    /// Has the start told: see `started`.
+    pub fn tell_start(&mut self) -> Result<()> {
+        let (reader, writer) = pipe()?;
+        let (reader, writer) = (RefCell::new(Some(reader)), RefCell::new(Some(writer)));
+        self.start = Some(Start { reader, writer });
+        Ok(())
+    }
+
+    /// For the supervisor: at its end, without a byte, the command runs.
+    pub fn started(&self) -> Option<PipeReader> {
+        let start = self.start.as_ref()?;
+        start.writer.take();
+        start.reader.take()
+    }
+
+    /// Whether the command came to run: whoever finds out says so in here.
+    pub fn runs(&self) -> Rc<Cell<bool>> {
+        self.runs.clone()
+    }
+
+    pub fn waiter(&self) -> Option<Waiter> {
+        self.waiter.take()
+    }
+
+    /// For pid 1: it will never run.
+    pub fn failed(&self) {
+        if let Some(mut writer) = self.start.as_ref().and_then(|start| start.writer.take()) {
+            let _ = writer.write_all(b"x");
+        }
+    }
+
+    /// For an init, which stays: its child is the command.
+    pub fn let_go(&self) {
+        if let Some(start) = &self.start {
+            start.writer.take();
+        }
+    }
+}
+
+/// Takes them, inside. What is still to be said by rubber goes on to its caller.
+pub fn take(config: &Config) -> Result<()> {
+    terminal::take(config)?;
+    let Some(pipes) = &config.streams.pipes else { return Ok(()) };
+    if narrate::is_dry() {
+        return Ok(());
+    }
+    narrate::keep_listener();
+    match &pipes.stdin {
+        Some(stdin) => stdin.take_theirs().map(nix::unistd::dup2_stdin).transpose().map(drop)?,
+        None if pipes.callers_stdin => {}
+        None => nix::unistd::dup2_stdin(null()?)?,
+    }
+    pipes.stdout.take_theirs().map(nix::unistd::dup2_stdout).transpose()?;
+    pipes.stderr.take_theirs().map(nix::unistd::dup2_stderr).transpose()?;
+    Ok(())
+}
+
+/// By a relative name where it is the host's, see `run`; and a container need not have one.
+fn null() -> Result<File> {
+    let open =
+        |name| OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(name);
+    Ok(open("dev/null").or_else(|_| open("/dev/null"))?)
+}

@@ -1,0 +1,138 @@
+//! `rubber exec`: another process gets into a container that runs already.
+//!
+//! Nobody in there is our friend. So we hide from them before they can see us, run from a copy of our own
+//! program that nobody can write to, and keep no descriptor of the host's that they could find a way through.
+
+use crate::{
+    config::Config,
+    container::{relay::Relay, supervise},
+    layers::{Layer, *},
+    narrate,
+    run::{Step, row, take},
+    sys,
+};
+use Layer::*;
+use anyhow::{Context, Result, bail};
+use nix::{
+    fcntl::{AT_FDCWD, OFlag, openat},
+    sched::CloneFlags,
+    sys::{memfd::MFdFlags, stat::Mode},
+    unistd::Pid,
+};
+use std::{
+    ffi::{CStr, CString},
+    fs::{File, read_link},
+    os::fd::{AsRawFd, OwnedFd},
+    os::unix::ffi::OsStringExt,
+};
+
+/// What the host does. The groups first, so that all that follows is counted; hidden before anybody in there
+/// could see us; and all namespaces at once, as the user namespace gives us the right to join the others.
+#[rustfmt::skip]
+pub const OUTSIDE: &[Step] = &[
+    row(Cpu,     "join the CPU cgroup", cpu::join),
+    row(Memory,  "join the memory cgroup", memory::join),
+    row(Process, "hide from the container's processes", |_| sys::prctl_not_dumpable()),
+    row(Process, "join the container's namespaces", join_namespaces),
+];
+
+/// What the process that will be the command does: as pid 1 of the container did, but what is made already.
+#[rustfmt::skip]
+pub const INSIDE: &[Step] = &[
+    row(Process,      "go to the container's root", join_root),
+    row(Process,      "take a session and a terminal", process::take_session),
+    row(Capabilities, "bound what can ever be gained", capabilities::bound),
+    row(User,         "become the user", user::become_user),
+    row(Capabilities, "drop what root can do", capabilities::drop),
+    row(Process,      "become the command", process::execute),
+];
+
+/// The first process of the container, and its root directory: opened while we are still outside.
+pub struct Target {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+    root: OwnedFd,
+}
+
+impl Target {
+    pub fn open(pid: Pid, pidfd: OwnedFd) -> Result<Target> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = openat(AT_FDCWD, format!("/proc/{pid}/root").as_str(), flags, Mode::empty())
+            .with_context(|| format!("open(\"/proc/{pid}/root\")"))?;
+        Ok(Target { pid, pidfd, root })
+    }
+}
+
+/// Runs the command of `config` in there, and returns its exit code.
+pub fn join(config: &Config) -> Result<u8> {
+    supervise::hold_signals()?;
+    OUTSIDE.iter().try_for_each(|step| take(step, config))?;
+    let child = sys::fork("command", || {
+        INSIDE.iter().try_for_each(|step| take(step, config)).inspect_err(|_| config.streams.failed())?;
+        Ok(0)
+    })?;
+    supervise::wait(child, Relay::start(config)?)
+}
+
+fn target(config: &Config) -> Result<&Target> {
+    config.target.as_ref().context("there is no container to join")
+}
+
+/// Those that are not ours already: joining one's own user namespace is EINVAL (setns(2)).
+fn join_namespaces(config: &Config) -> Result<()> {
+    let target = target(config)?;
+    let flags = namespaces(target.pid)?;
+    if flags.is_empty() { Ok(()) } else { sys::setns(&target.pidfd, flags) }
+}
+
+fn namespaces(pid: Pid) -> Result<CloneFlags> {
+    let kinds = [
+        ("user", CloneFlags::CLONE_NEWUSER),
+        ("mnt", CloneFlags::CLONE_NEWNS),
+        ("uts", CloneFlags::CLONE_NEWUTS),
+        ("ipc", CloneFlags::CLONE_NEWIPC),
+        ("net", CloneFlags::CLONE_NEWNET),
+        ("pid", CloneFlags::CLONE_NEWPID),
+        ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+    ];
+    let mut flags = CloneFlags::empty();
+    for (name, flag) in kinds {
+        let theirs = format!("/proc/{pid}/ns/{name}");
+        let theirs = read_link(&theirs).with_context(|| format!("readlink({theirs:?})"))?;
+        if theirs != read_link(format!("/proc/self/ns/{name}"))? {
+            flags |= flag;
+        }
+    }
+    Ok(flags)
+}
+
+/// A mount namespace brings its own root along, but not what chroot(2) has made of it.
+fn join_root(config: &Config) -> Result<()> {
+    sys::fchdir(&target(config)?.root)?;
+    sys::chroot(std::path::Path::new("."))?;
+    sys::chdir(std::path::Path::new("/"))
+}
+
+/// Goes on as a copy of ourselves in memory that is sealed: whoever gets hold of /proc/PID/exe in there, and
+/// has it executed, must not come by a way to write to the program on the host (CVE-2019-5736).
+pub fn seal_program() -> Result<()> {
+    let own = CString::new("/proc/self/exe")?;
+    let is_sealed = read_link("/proc/self/exe")?.into_os_string().into_vec().starts_with(b"/memfd:");
+    if is_sealed || narrate::is_dry() {
+        return Ok(());
+    }
+    let copy = nix::sys::memfd::memfd_create(c"rubber", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let mut program = File::open(own.to_str()?).context("cannot read our own program: is /proc mounted?")?;
+    let mut copy = File::from(copy);
+    std::io::copy(&mut program, &mut copy)?;
+    sys::fcntl_seal(&copy)?;
+    let strings = |all: Vec<std::ffi::OsString>| {
+        all.into_iter().map(|word| CString::new(word.into_vec())).collect::<Result<Vec<_>, _>>()
+    };
+    let args = strings(std::env::args_os().collect())?;
+    let env = std::env::vars_os().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
+    let env = env.map(CString::new).collect::<Result<Vec<_>, _>>()?;
+    let none: &CStr = c"";
+    let Err(errno) = nix::unistd::execveat(&copy, none, &args, &env, nix::fcntl::AtFlags::AT_EMPTY_PATH);
+    bail!("execveat({}, \"\"): {errno}", copy.as_raw_fd())
+}
