@@ -13,7 +13,7 @@ use crate::{
     sys::{self, mounts::*},
 };
 use anyhow::{Context, Result};
-use nix::{errno::Errno, fcntl::OFlag};
+use nix::{errno::Errno, fcntl::OFlag, mount::MntFlags};
 use std::{
     fs::File,
     io::Write,
@@ -176,6 +176,9 @@ pub fn names(config: &Config) -> Result<()> {
     let root = sys::open_directory(Path::new("/"))?;
     let options = [("mode", "0755"), ("size", "1m")].map(|(key, value)| (key.into(), value.into()));
     let memory = tmpfs(&options, NOSUID | NODEV | NOEXEC)?;
+    // Before Linux 6.15 only of what is in a mount table can a part be had: for as long as this takes, it lies
+    // on top of the root, below which we stand.
+    move_mount(&memory, &root)?;
     let Names { hosts, hostname, resolv_conf } = &config.names;
     for (name, content) in [("hosts", hosts), ("hostname", hostname), ("resolv.conf", resolv_conf)] {
         let path = Path::new("/etc").join(name);
@@ -190,7 +193,7 @@ pub fn names(config: &Config) -> Result<()> {
             _ => narrate::note(format_args!("the image has no place for {path:?}")),
         }
     }
-    Ok(())
+    sys::umount2(&by_number(&memory).to_string_lossy(), MntFlags::MNT_DETACH)
 }
 
 fn file(memory: &OwnedFd, name: &str, content: &[u8], read_only: bool) -> Result<OwnedFd> {
