@@ -176,9 +176,9 @@ pub fn names(config: &Config) -> Result<()> {
     let root = sys::open_directory(Path::new("/"))?;
     let options = [("mode", "0755"), ("size", "1m")].map(|(key, value)| (key.into(), value.into()));
     let memory = tmpfs(&options, NOSUID | NODEV | NOEXEC)?;
-    // Before Linux 6.15 only of what is in a mount table can a part be had: for as long as this takes, it lies
-    // on top of the root, below which we stand.
-    move_mount(&memory, &root)?;
+    // Before Linux 6.15 a part can be had only of what is in a mount table: for as long as this takes, it lies
+    // over /dev. (Not over the root: one ".." too many in a link would step onto it.)
+    move_mount(&memory, &open(&root, Path::new("/dev"))?)?;
     let Names { hosts, hostname, resolv_conf } = &config.names;
     for (name, content) in [("hosts", hosts), ("hostname", hostname), ("resolv.conf", resolv_conf)] {
         let path = Path::new("/etc").join(name);
