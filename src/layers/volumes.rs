@@ -193,7 +193,7 @@ pub fn names(config: &Config) -> Result<()> {
             _ => narrate::note(format_args!("the image has no place for {path:?}")),
         }
     }
-    sys::umount2(&by_number(&memory).to_string_lossy(), MntFlags::MNT_DETACH)
+    sys::umount2("/dev", MntFlags::MNT_DETACH)
 }
 
 fn file(memory: &OwnedFd, name: &str, content: &[u8], read_only: bool) -> Result<OwnedFd> {
