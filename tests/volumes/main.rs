@@ -241,7 +241,11 @@ fn volumes_have_no_devices_in_them() {
     if is_root() {
         let node = place.at("data", "/x");
         fails(&["-v", &node], "mknod /x/n c 1 3; echo x >/x/n", &["ermission denied"]);
-        assert_eq!(say(&["-v", &format!("{node}:dev")], "echo x >/x/n && echo through"), "through");
+        // Where the disk itself has none, nobody can give any.
+        use nix::sys::statvfs::{FsFlags, statvfs};
+        if !statvfs(&store()).unwrap().flags().contains(FsFlags::ST_NODEV) {
+            assert_eq!(say(&["-v", &format!("{node}:dev")], "echo x >/x/n && echo through"), "through");
+        }
     }
     // One that is named itself is meant.
     assert_eq!(say(&["-v", "/dev/null:/etc/motd"], "echo x >/etc/motd && cat /etc/motd"), "");
