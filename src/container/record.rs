@@ -124,7 +124,7 @@ impl Claim {
     /// When all that the record names is gone, so can the record be.
     pub fn release(self) -> Result<()> {
         sys::remove_tree(&self.file.with_extension(""))?;
-        remove(&self.file)
+        remove_files(&self.file)
     }
 
     /// It stays, as one that has ended.
@@ -164,6 +164,10 @@ fn replace(file: &Path, content: &[u8]) -> Result<()> {
 /// Removes the directory of the container whose record is `file`, and the record last.
 fn remove(file: &Path) -> Result<()> {
     remove_tree(&file.with_extension(""))?;
+    remove_files(file)
+}
+
+fn remove_files(file: &Path) -> Result<()> {
     for beside in BESIDE.iter().map(|name| file.with_extension(name)).chain([file.to_owned()]) {
         match fs::remove_file(&beside) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
