@@ -30,9 +30,12 @@ pub mod memory;
 pub mod devices;
 pub mod volumes;
 
+pub mod confinement;
 pub mod rlimits;
 
 pub mod capabilities;
+#[cfg_attr(feature = "exercise-seccomp", path = "../../workshop/12_seccomp/exercise.rs")]
+pub mod seccomp;
 #[cfg_attr(feature = "exercise-user", path = "../../workshop/10_user/exercise.rs")]
 pub mod user;
 
@@ -58,8 +61,8 @@ pub enum Layer {
     Memory,
     User,
     Capabilities,
-    // 12 seccomp has its place here.
-    Userns = 13,
+    Seccomp,
+    Userns,
     Ipc,
     Volumes,
     Devices,
@@ -67,7 +70,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    pub const ALL: [Layer; 16] = [
+    pub const ALL: [Layer; 17] = [
         Process,
         Chroot,
         Mount,
@@ -80,6 +83,7 @@ impl Layer {
         Memory,
         User,
         Capabilities,
+        Seccomp,
         Userns,
         Ipc,
         Volumes,
@@ -107,6 +111,7 @@ impl Layer {
             Memory => "memory",
             User => "user",
             Capabilities => "capabilities",
+            Seccomp => "seccomp",
             Userns => "userns",
             Ipc => "ipc",
             Volumes => "volumes",
