@@ -30,6 +30,7 @@ pub mod memory;
 pub mod devices;
 pub mod volumes;
 
+pub mod namespaces;
 pub mod rlimits;
 
 pub mod capabilities;
