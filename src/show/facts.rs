@@ -99,7 +99,7 @@ fn namespaces(table: &mut Table) {
             table.row(kind, inode.map(|inode| inode.to_string()));
         }
     }
-    table.row("clocks", facts.time_offsets.as_ref().map(|offsets| clocks(offsets)));
+    table.row("clocks", facts.time_offsets.as_ref().map(clocks));
 }
 
 /// By how much they differ from the machine's.
