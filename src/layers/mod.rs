@@ -30,6 +30,7 @@ pub mod memory;
 pub mod devices;
 pub mod volumes;
 
+pub mod namespaces;
 pub mod rlimits;
 
 #[cfg_attr(feature = "exercise-capabilities", path = "../../workshop/11_capabilities/exercise.rs")]
