@@ -31,8 +31,10 @@ pub mod devices;
 pub mod volumes;
 
 pub mod confinement;
+pub mod namespaces;
 pub mod rlimits;
 
+#[cfg_attr(feature = "exercise-capabilities", path = "../../workshop/11_capabilities/exercise.rs")]
 pub mod capabilities;
 #[cfg_attr(feature = "exercise-seccomp", path = "../../workshop/12_seccomp/exercise.rs")]
 pub mod seccomp;
