@@ -1,5 +1,6 @@
 //! Seccomp: a small program in the kernel looks at each system call, and answers those no container needs itself.
 
+use super::Layer;
 use crate::{
     config::Config,
     filter::{self, Filter, KILL_PROCESS, Policy, bpf, errno},
@@ -35,9 +36,14 @@ pub fn promise(_: &Config) -> Result<()> {
 
 /// There is no way back from this, for us or for any child of ours: what comes after must be allowed by it.
 pub fn load(config: &Config) -> Result<()> {
+    // Without that layer nobody takes root's powers away.
+    let capabilities = match config.layers.contains(Layer::Capabilities) {
+        true => config.capabilities.clone(),
+        false => caps::all().into_iter().collect(),
+    };
     let policy = match &config.seccomp {
-        Filter::Profile(profile) => profile.policy(&config.capabilities)?,
-        _ => filter::default_policy(&config.capabilities),
+        Filter::Profile(profile) => profile.policy(&capabilities)?,
+        _ => filter::default_policy(&capabilities),
     };
     sys::seccomp_filter(&program(&policy))
 }
