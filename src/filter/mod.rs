@@ -124,7 +124,7 @@ pub fn default_policy(capabilities: &[Capability]) -> Policy {
             }
             Verdict::Missing(_) => always(errno(libc::ENOSYS)),
         };
-        let numbers = group.calls.iter().filter_map(|call| number(call));
+        let numbers = group.calls.iter().filter_map(number);
         calls.extend(numbers.map(|number| (number, rules.clone())));
     }
     Policy { others: errno(libc::ENOSYS), calls }

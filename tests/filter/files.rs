@@ -58,7 +58,8 @@ fn seccomp_profiles_compare_all_64_bits() {
     let dir = tempfile::tempdir().unwrap();
     let getpid = judge::number("getpid");
     let near = [0, 4, 5, 6, 0x2_0000_0004, big, 0x2_0000_0006, 0x1_ffff_ffff, 0x3_0000_0000, u64::MAX];
-    let cases: [(&str, fn(u64, u64) -> bool); 6] = [
+    type Holds = fn(u64, u64) -> bool;
+    let cases: [(&str, Holds); 6] = [
         ("SCMP_CMP_EQ", |is, value| is == value),
         ("SCMP_CMP_NE", |is, value| is != value),
         ("SCMP_CMP_LT", |is, value| is < value),
