@@ -33,6 +33,7 @@ pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/v
 
 /// What a document is.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // there is one at a time
 pub enum Document {
     Manifest(Manifest),
     /// The same image for several platforms.
