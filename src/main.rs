@@ -21,6 +21,7 @@ mod container;
 mod doctor;
 mod facts;
 mod filter;
+mod ids;
 mod image;
 mod join;
 #[cfg_attr(feature = "exercise", path = "learn/not_yet.rs")]

@@ -179,7 +179,7 @@ impl Call {
             // Nothing there to remove is no news either.
             "unlinkat" if here(0) => (format!("rmdir({})", args[1]), self.answer == Err("ENOENT".into())),
             // A copy of an image, told as one line, gives away each of its files.
-            "fchown" => (plain(), true),
+            "chown" | "fchown" => (plain(), true),
             // Told by its length.
             "seccomp" => {
                 let length = args[2].split(',').next().unwrap_or_default().trim_end_matches('}');
