@@ -95,6 +95,9 @@ pub struct Config {
     /// What is shared with it, in this order: a mount comes before what is mounted below it.
     pub mounts: Vec<Mount>,
     pub devices: Vec<Device>,
+    /// `--device-cgroup-rule`: for nodes that are made later.
+    #[serde(default)]
+    pub device_rules: Vec<DeviceRule>,
     /// What the host shares, held until it is mounted, by its target.
     #[serde(skip)]
     pub held: RefCell<BTreeMap<PathBuf, OwnedFd>>,
@@ -183,6 +186,19 @@ pub struct Device {
     pub source: PathBuf,
     #[serde(with = "word")]
     pub target: PathBuf,
+    pub rule: DeviceRule,
+}
+
+/// What may be done with which devices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceRule {
+    /// `c` for character devices, `b` for block devices, `a` for all.
+    pub kind: char,
+    /// `None` is any number.
+    pub major: Option<u32>,
+    pub minor: Option<u32>,
+    /// Of `r`, `w` and `m`: read, write, and make a node of.
+    pub access: String,
 }
 
 /// A limit of each process, setrlimit(2). `u64::MAX` is none.
