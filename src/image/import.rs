@@ -3,7 +3,7 @@
 use super::{
     below::{self, Below},
     name::Name,
-    pack,
+    pack, relay,
     store::{Locked, Scratch},
     stream,
     unpack::{self, LeftOut, Manner, Purpose},
@@ -88,11 +88,9 @@ pub fn new_root(scratch: &Scratch) -> Result<PathBuf> {
 
 /// Unpacks a layer, and returns its digest and what was left out.
 pub fn unpack_layer(tar: impl Read, files: &Path, purpose: Purpose) -> Result<(String, LeftOut)> {
-    let mut tar = stream::Hashing::new(tar);
-    let left_out = unpack::unpack_into(&mut tar, Below::open(files)?, Manner::of(purpose))?;
+    let target = Below::open(files)?;
     // What follows the archive's end is part of the layer's digest too.
-    io::copy(&mut tar, &mut io::sink()).context("the archive is cut off or damaged at its end")?;
-    Ok((tar.digest(), left_out))
+    relay::shared(tar, move |tar| unpack::unpack_stream(tar, target, Manner::of(purpose)))
 }
 
 pub fn broken_pipe(error: &anyhow::Error) -> bool {

@@ -9,12 +9,15 @@ pub mod builtin;
 mod copy;
 pub mod elf;
 pub mod import;
+mod limits;
 pub mod list;
 pub mod name;
 pub mod pack;
 pub mod recipe;
+mod relay;
 pub mod store;
 pub mod stream;
+mod tape;
 pub mod unpack;
 pub mod whiteout;
 
