@@ -3,7 +3,11 @@
 use crate::{
     container::streams::Streams,
     join::Target,
-    layers::{Layers, cgroup, userns},
+    layers::{
+        Layers, cgroup,
+        namespaces::{Donor, Namespaces},
+        userns,
+    },
     narrate,
 };
 use caps::Capability;
@@ -52,6 +56,15 @@ pub struct Config {
     /// The container that is joined (`rubber exec`), where it is not to be made.
     #[serde(skip)]
     pub target: Option<Target>,
+    /// Whose its namespaces are.
+    #[serde(default)]
+    pub namespaces: Namespaces,
+    /// Its clocks, by their names in time_namespaces(7), and by how many seconds they differ from the host's.
+    #[serde(default)]
+    pub clocks: BTreeMap<String, i64>,
+    /// The containers whose namespaces it joins.
+    #[serde(skip)]
+    pub donors: Vec<Donor>,
     /// Pid 1 is a process of ours that collects zombies, and the command its child.
     pub init: bool,
 

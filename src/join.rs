@@ -96,12 +96,13 @@ fn namespaces(pid: Pid) -> Result<CloneFlags> {
         ("net", CloneFlags::CLONE_NEWNET),
         ("pid", CloneFlags::CLONE_NEWPID),
         ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+        ("time", sys::CLONE_NEWTIME),
     ];
     let mut flags = CloneFlags::empty();
     for (name, flag) in kinds {
         let theirs = format!("/proc/{pid}/ns/{name}");
-        let theirs = read_link(&theirs).with_context(|| format!("readlink({theirs:?})"))?;
-        if theirs != read_link(format!("/proc/self/ns/{name}"))? {
+        let Ok(ours) = read_link(format!("/proc/self/ns/{name}")) else { continue };
+        if ours != read_link(&theirs).with_context(|| format!("readlink({theirs:?})"))? {
             flags |= flag;
         }
     }

@@ -26,6 +26,7 @@ mod join;
 mod learn;
 mod place;
 mod removal;
+mod setuid;
 mod show;
 mod step;
 
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     container::supervise::heed_children();
-    cli::main().unwrap_or_else(report).into()
+    setuid::refuse().and_then(|()| cli::main()).unwrap_or_else(report).into()
 }
 
 /// An end that is told with an exit code of its own: docker's 126 and 127, or

@@ -44,7 +44,8 @@ impl Step {
         let layers = config.layers;
         let is_asked = self.when.is_none_or(|asked| asked(config));
         let is_better = self.unless.is_some_and(|better| layers.contains(better));
-        layers.contains(self.layer) && !is_better && is_asked && !(self.forgets && config.keep)
+        let is_made = config.namespaces.has_joined(self.layer);
+        layers.contains(self.layer) && !is_made && !is_better && is_asked && !(self.forgets && config.keep)
     }
 }
 
@@ -52,14 +53,19 @@ impl Step {
 /// kernel takes back all the rest by itself when the last process of the container has ended.
 /// - `userns` before all namespaces: an ordinary user may make the others only as the root of this
 ///   one, and it owns those made after it;
-/// - `pid` last, because it is the next process forked that will be pid 1.
+/// - another container's are joined before any is made: its user namespace gives us the right to, and
+///   one of our own would take it away;
+/// - the clocks here, as they cannot be set any more when somebody is in the namespace, and `pid` last: both
+///   are for the next process forked.
 #[rustfmt::skip]
 pub const HOST: &[Step] = &[
     row(Chroot,  "unpack a fresh copy of the image", chroot::unpack).unless(Overlay),
     row(Overlay, "make a place for what the container writes", overlay::make_upper),
     row(Cpu,     "make a cgroup that limits CPU time", cpu::limit),
     row(Memory,  "make a cgroup that limits memory and processes", memory::limit),
+    row(Process, "join the namespaces of another container", namespaces::join).when(namespaces::any_joined),
     row(Userns,  "become root in a user namespace", userns::become_root),
+    row(Ipc,     "shift the clocks of the next child", ipc::shift_clocks).when(ipc::any_offsets),
     row(Pid,     "make the next child pid 1", pid::unshare),
 ];
 
@@ -92,7 +98,7 @@ pub const PID_1: &[Step] = &[
     row(Uts,          "take a hostname of its own", uts::unshare),
     row(Net,          "leave the host's network", net::unshare),
     row(Ipc,          "leave the host's IPC and cgroup namespaces", ipc::unshare),
-    row(Ipc,          "set parameters of its own kernel namespaces", ipc::set_parameters).when(ipc::any_parameters),
+    row(Process,      "set parameters of its own kernel namespaces", ipc::set_parameters).when(ipc::any_parameters),
     row(PivotRoot,    "swap the root directory", pivot_root::swap),
     row(Chroot,       "change the root directory", chroot::change).unless(PivotRoot),
     row(Mount,        "mount /proc", mount::proc),
@@ -129,7 +135,11 @@ pub const AFTERWARDS: &[Step] = &[
 pub fn run(config: &Config) -> Result<u8> {
     supervise::hold_signals()?;
     let outcome = apply(HOST, config).and_then(|()| {
-        let name = if config.layers.contains(Pid) { "pid 1" } else { "child" };
+        let name = if config.layers.contains(Pid) && config.namespaces.is_own(namespaces::Namespace::Pid) {
+            "pid 1"
+        } else {
+            "child"
+        };
         let child = sys::fork(name, || become_container(config))?;
         record::note_first(config, child)?;
         supervise::wait(child, Relay::start(config)?)

@@ -84,14 +84,22 @@ fn call<T: Answer>(text: Arguments, make: impl FnOnce() -> nix::Result<T>) -> Re
 
 // ---- namespaces ------------------------------------------------------------
 
+/// nix has no name for it.
+pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
+
 pub fn unshare(flags: CloneFlags) -> Result<()> {
-    call(format_args!("unshare({})", names(flags.iter_names())), || nix::sched::unshare(flags))
+    call(format_args!("unshare({})", kinds(flags)), || nix::sched::unshare(flags))
 }
 
 /// Joins the namespaces of the process behind `pidfd` that `flags` name (since Linux 5.8).
 pub fn setns(pidfd: &OwnedFd, flags: CloneFlags) -> Result<()> {
-    let text = names(flags.iter_names());
+    let text = kinds(flags);
     call(format_args!("setns({}, {text})", pidfd.as_raw_fd()), || nix::sched::setns(pidfd, flags))
+}
+
+fn kinds(flags: CloneFlags) -> String {
+    let time = flags.contains(CLONE_NEWTIME).then_some(("CLONE_NEWTIME", CLONE_NEWTIME));
+    names(time.into_iter().chain(flags.iter_names()))
 }
 
 pub fn sethostname(name: &OsStr) -> Result<()> {

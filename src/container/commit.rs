@@ -75,9 +75,7 @@ fn publish(locked: &Locked, name: &Name, files: &Path, config: &ImageConfigurati
     if let Some(digest) = config.rootfs().diff_ids().last() {
         locked.adopt(files, digest)?;
     }
-    locked.write_image(name, config)?;
-    // What the name meant before may be of no use to anybody now.
-    locked.remove_unused_layers().map(drop)
+    locked.write_image(name, config)
 }
 
 /// The digests of the image's layers; none where the container is not just a layer over those.

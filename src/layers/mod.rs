@@ -30,8 +30,10 @@ pub mod memory;
 pub mod devices;
 pub mod volumes;
 
+pub mod namespaces;
 pub mod rlimits;
 
+#[cfg_attr(feature = "exercise-capabilities", path = "../../workshop/11_capabilities/exercise.rs")]
 pub mod capabilities;
 #[cfg_attr(feature = "exercise-user", path = "../../workshop/10_user/exercise.rs")]
 pub mod user;

@@ -224,6 +224,19 @@ fn explain_tells_of_what_is_shared() {
 }
 
 #[test]
+fn explain_tells_of_namespaces_that_are_others() {
+    let test = "explain_tells_of_namespaces_that_are_others";
+    told_as_done(test, &["--timens", "monotonic=1d,boottime=-1", "--ipc", "host", "busybox", "true"], 0);
+    let started = rubber(["run", "-d", "busybox", "sleep", "600"]).output().unwrap();
+    let id = text(&started.stdout).trim().to_owned();
+    let mode = format!("container:{id}");
+    told_as_done(test, &["--pid", &mode, "--network", &mode, "busybox", "true"], 0);
+    rubber(["kill", &id]).output().unwrap();
+    rubber(["wait", &id]).output().unwrap();
+    rubber(["rm", &id]).output().unwrap();
+}
+
+#[test]
 fn explain_tells_of_failures() {
     let test = "explain_tells_of_failures";
     told_as_done(test, &["-w", "/etc/passwd", "busybox", "true"], 125);
