@@ -11,7 +11,6 @@ use super::{
     pieces::Pieces,
     relay,
     store::{Locked, Scratch, Store},
-    stream,
     unpack::{self, LeftOut, Manner, Purpose},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -89,12 +88,11 @@ pub fn image_as(
     Ok(Imported { config, left_out })
 }
 
-/// Makes the image `name` from an archive of its root filesystem: plain tar, gzip or zstd.
-pub fn archive(locked: &Locked, name: &Name, bytes: impl Read, origin: Origin) -> Result<Imported> {
+/// Makes the image `name` from an archive of its root filesystem, as it comes out of `stream::decompress`.
+pub fn archive(locked: &Locked, name: &Name, tar: impl Read, origin: Origin) -> Result<Imported> {
     let scratch = locked.scratch()?;
     let files = new_root(&scratch)?;
-    let imported = stream::decompress(bytes).and_then(|tar| {
-        let (digest, left_out) = unpack_layer(tar, &files, Purpose::Image)?;
+    let imported = unpack_layer(tar, &files, Purpose::Image).and_then(|(digest, left_out)| {
         locked.adopt(&files, &digest)?;
         let config = configuration(digest, origin)?;
         locked.write_image(name, &config)?;
