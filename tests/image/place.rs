@@ -86,6 +86,7 @@ impl Place {
     }
 
     /// Imports what `write` writes, and returns with it how many KiB of memory that took at its peak.
+    #[allow(clippy::zombie_processes)] // wait4(2) is what waits, and tells of the memory, too
     pub fn import_measured(&self, write: impl Fn(&mut dyn Write) -> std::io::Result<()>) -> (Ended, i64) {
         let mut command = self.command(&["import", "-", "it"]);
         let mut child =
