@@ -41,11 +41,16 @@ pub const OUTSIDE: &[Step] = &[
 #[rustfmt::skip]
 pub const INSIDE: &[Step] = &[
     row(Process,      "go to the container's root", join_root),
+    row(Process,      "become root by the map", idmap::take_root).when(idmap::any),
     row(Process,      "take a session and a terminal", process::take_session),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),
+    row(Process,      "have its program confined", confinement::confine).when(confinement::any),
+    row(Seccomp,      "filter its system calls", seccomp::load).when(seccomp::on_its_right),
     row(User,         "become the user", user::become_user),
     row(Capabilities, "drop what root can do", capabilities::drop),
+    row(Seccomp,      "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
+    row(Seccomp,      "filter its system calls, last of all", seccomp::load).when(seccomp::on_its_promise),
     row(Process,      "become the command", process::execute),
 ];
 
@@ -96,12 +101,13 @@ fn namespaces(pid: Pid) -> Result<CloneFlags> {
         ("net", CloneFlags::CLONE_NEWNET),
         ("pid", CloneFlags::CLONE_NEWPID),
         ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+        ("time", sys::CLONE_NEWTIME),
     ];
     let mut flags = CloneFlags::empty();
     for (name, flag) in kinds {
         let theirs = format!("/proc/{pid}/ns/{name}");
-        let theirs = read_link(&theirs).with_context(|| format!("readlink({theirs:?})"))?;
-        if theirs != read_link(format!("/proc/self/ns/{name}"))? {
+        let Ok(ours) = read_link(format!("/proc/self/ns/{name}")) else { continue };
+        if ours != read_link(&theirs).with_context(|| format!("readlink({theirs:?})"))? {
             flags |= flag;
         }
     }

@@ -84,14 +84,25 @@ fn call<T: Answer>(text: Arguments, make: impl FnOnce() -> nix::Result<T>) -> Re
 
 // ---- namespaces ------------------------------------------------------------
 
+/// nix has no name for it.
+pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
+
 pub fn unshare(flags: CloneFlags) -> Result<()> {
-    call(format_args!("unshare({})", names(flags.iter_names())), || nix::sched::unshare(flags))
+    call(format_args!("unshare({})", kinds(flags)), || nix::sched::unshare(flags))
 }
 
 /// Joins the namespaces of the process behind `pidfd` that `flags` name (since Linux 5.8).
 pub fn setns(pidfd: &OwnedFd, flags: CloneFlags) -> Result<()> {
-    let text = names(flags.iter_names());
+    let text = kinds(flags);
     call(format_args!("setns({}, {text})", pidfd.as_raw_fd()), || nix::sched::setns(pidfd, flags))
+}
+
+fn kinds(flags: CloneFlags) -> String {
+    let time = flags.contains(CLONE_NEWTIME).then_some(("CLONE_NEWTIME", CLONE_NEWTIME));
+    let mut all: Vec<_> = time.into_iter().chain(flags.iter_names()).collect();
+    // As strace(1) has them.
+    all.sort_by_key(|(_, flag)| flag.bits());
+    names(all.into_iter())
 }
 
 pub fn sethostname(name: &OsStr) -> Result<()> {
@@ -144,6 +155,12 @@ pub fn fcntl_seal(file: &std::fs::File) -> Result<()> {
     let seals = SealFlag::all() & !SealFlag::F_SEAL_FUTURE_WRITE;
     call(format_args!("fcntl({}, F_ADD_SEALS, {})", file.as_raw_fd(), names(seals.iter_names())), || {
         fcntl(file, FcntlArg::F_ADD_SEALS(seals)).map(drop)
+    })
+}
+
+pub fn chown(path: &Path, uid: u32, gid: u32) -> Result<()> {
+    call(format_args!("chown({path:?}, {uid}, {gid})"), || {
+        nix::unistd::chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
     })
 }
 
@@ -319,6 +336,22 @@ pub fn capset(keep: &[Capability]) -> Result<()> {
     // SAFETY: the layouts are those of capset(2), and both live through the call.
     call(format_args!("capset(effective = permitted = {mask:#x}, inheritable = 0)"), || {
         Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
+    })
+}
+
+/// From here on no execve(2) gives privileges: for good, and for all children.
+pub fn prctl_no_new_privs() -> Result<()> {
+    call(format_args!("prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)"), nix::sys::prctl::set_no_new_privs)
+}
+
+/// Has the kernel run `program` at each system call of this process and its children, for good.
+pub fn seccomp_filter(program: &[libc::sock_filter]) -> Result<()> {
+    let len = program.len();
+    let about = libc::sock_fprog { len: u16::try_from(len)?, filter: program.as_ptr().cast_mut() };
+    call(format_args!("seccomp(SECCOMP_SET_MODE_FILTER, 0, {{len={len}}})"), || {
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        // SAFETY: the kernel copies the program, which lives through the call, and writes nothing.
+        Errno::result(unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &about) }).map(drop)
     })
 }
 

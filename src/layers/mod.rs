@@ -12,6 +12,7 @@ pub mod overlay;
 #[cfg_attr(feature = "exercise-pivot_root", path = "../../workshop/03_pivot_root/exercise.rs")]
 pub mod pivot_root;
 
+pub mod idmap;
 pub mod ipc;
 #[cfg_attr(feature = "exercise-net", path = "../../workshop/07_net/exercise.rs")]
 pub mod net;
@@ -30,10 +31,14 @@ pub mod memory;
 pub mod devices;
 pub mod volumes;
 
+pub mod confinement;
+pub mod namespaces;
 pub mod rlimits;
 
 #[cfg_attr(feature = "exercise-capabilities", path = "../../workshop/11_capabilities/exercise.rs")]
 pub mod capabilities;
+#[cfg_attr(feature = "exercise-seccomp", path = "../../workshop/12_seccomp/exercise.rs")]
+pub mod seccomp;
 #[cfg_attr(feature = "exercise-user", path = "../../workshop/10_user/exercise.rs")]
 pub mod user;
 
@@ -59,8 +64,8 @@ pub enum Layer {
     Memory,
     User,
     Capabilities,
-    // 12 seccomp has its place here.
-    Userns = 13,
+    Seccomp,
+    Userns,
     Ipc,
     Volumes,
     Devices,
@@ -68,7 +73,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    pub const ALL: [Layer; 16] = [
+    pub const ALL: [Layer; 17] = [
         Process,
         Chroot,
         Mount,
@@ -81,6 +86,7 @@ impl Layer {
         Memory,
         User,
         Capabilities,
+        Seccomp,
         Userns,
         Ipc,
         Volumes,
@@ -108,6 +114,7 @@ impl Layer {
             Memory => "memory",
             User => "user",
             Capabilities => "capabilities",
+            Seccomp => "seccomp",
             Userns => "userns",
             Ipc => "ipc",
             Volumes => "volumes",

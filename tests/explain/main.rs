@@ -202,6 +202,7 @@ fn explain_tells_of_init_terminal_and_privileges() {
     told_of_init(test, &["busybox", "true"], 0);
     told_as_done(test, &["-t", "busybox", "true"], 0);
     told_as_done(test, &["--privileged", "busybox", "true"], 0);
+    told_as_done(test, &["--security-opt", "no-new-privileges", "busybox", "true"], 0);
     told_as_done(test, &["--cap-drop", "ALL", "--cap-add", "chown", "-h", "a.host", "busybox", "true"], 0);
     if is_root() {
         told_as_done(test, &["--user", "guest:tty", "busybox", "true"], 0);
@@ -221,6 +222,24 @@ fn explain_tells_of_what_is_shared() {
     let again =
         ["--sysctl", "net.ipv4.ip_forward=1", "--shm-size", "1m", "--umask", "077", "busybox", "true"];
     told_as_done(test, &[&more[..], &again].concat(), 0);
+}
+
+#[test]
+fn explain_tells_of_namespaces_that_are_others() {
+    let test = "explain_tells_of_namespaces_that_are_others";
+    if is_root() {
+        let place = tempfile::tempdir().unwrap();
+        let shown = format!("{}:/shown:idmap", place.path().display());
+        told_as_done(test, &["--uidmap", "0:524288:65536", "-v", &shown, "busybox", "true"], 0);
+    }
+    told_as_done(test, &["--timens", "monotonic=1d,boottime=-1", "--ipc", "host", "busybox", "true"], 0);
+    let started = rubber(["run", "-d", "busybox", "sleep", "600"]).output().unwrap();
+    let id = text(&started.stdout).trim().to_owned();
+    let mode = format!("container:{id}");
+    told_as_done(test, &["--pid", &mode, "--network", &mode, "busybox", "true"], 0);
+    rubber(["kill", &id]).output().unwrap();
+    rubber(["wait", &id]).output().unwrap();
+    rubber(["rm", &id]).output().unwrap();
 }
 
 #[test]

@@ -126,11 +126,11 @@ fn in_tmux_the_screen_is_as_it_should_be() {
         return lab::skip_this("tmux is not installed");
     }
     let place = Place::new("tmux");
-    let socket = place.root.join("tmux");
+    let server = Server(place.root.join("tmux"));
     let tmux = |words: &[&str]| {
         let output = Command::new("tmux")
             .arg("-S")
-            .arg(&socket)
+            .arg(&server.0)
             .args(["-f", "/dev/null"])
             .args(words)
             .output()
@@ -156,5 +156,13 @@ fn in_tmux_the_screen_is_as_it_should_be() {
     shows("host>");
     tmux(&["send-keys", "stty -a | tr '\\n' ' ' | grep -c ' icanon .* echo '; echo mark", "Enter"]);
     shows("1\nmark");
-    tmux(&["kill-server"]);
+}
+
+/// Whose end is the end of all that runs in it.
+struct Server(PathBuf);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").arg("-S").arg(&self.0).arg("kill-server").status();
+    }
 }

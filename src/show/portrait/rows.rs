@@ -26,7 +26,7 @@ const COMPARISONS: &[Comparison] = &[
     ("09 memory", "process limit", "--pids-limit 64", process_limit),
     ("10 user", "user", "--user 1000", user),
     ("11 capabilities", "root's powers", "--until 11", capabilities),
-    ("12 seccomp", "system calls", "not built yet", seccomp),
+    ("12 seccomp", "system calls", "--until seccomp", seccomp),
     ("13 userns", "user ids", "without sudo", user_map),
     ("14 ipc", "ipc cgroup time", "--until ipc", other_namespaces),
 ];
@@ -274,4 +274,7 @@ fn other_namespaces(view: &View, row: &mut Row) {
         Whose::Unknown => NO_PROC.to_owned(),
     };
     row.host = (!shared.is_empty()).then(|| format!("shared: {shared}"));
+    let offsets =
+        view.here.time_offsets.iter().find(|offsets| offsets.values().any(|seconds| *seconds != 0.0));
+    row.more = offsets.map(|offsets| format!("clocks: {}", crate::show::facts::clocks(offsets)));
 }
