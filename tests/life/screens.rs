@@ -70,11 +70,13 @@ fn a_pager_and_a_monitor_draw_and_end_by_their_keys() {
     assert_eq!(restored(&place, terminal), 0);
 }
 
+type End = fn(&Place, &mut Terminal);
+
 /// The terminal is raw while vi runs; each of these ends that in a way of its own.
 #[test]
 fn the_terminal_is_as_it_was_whoever_is_killed() {
     let place = Place::new("raw");
-    let ends: [(&str, i32, fn(&Place, &mut Terminal)); 4] = [
+    let ends: [(&str, i32, End); 4] = [
         ("the command", 137, |place, _| kill(first(place), Signal::SIGKILL).unwrap()),
         ("rubber's child", 137, |place, terminal| {
             let child = supervisor(first(place).as_raw());
