@@ -5,6 +5,7 @@ use crate::{
     join::Target,
     layers::{Layers, cgroup, userns},
     narrate,
+    oci::Bundle,
 };
 use caps::Capability;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Config {
     /// Twelve hexadecimal digits: the hostname, and part of every name we make.
     pub id: String,
@@ -83,6 +84,9 @@ pub struct Config {
     pub sysctls: Vec<(String, String)>,
     /// Where in the cgroup tree the container goes; empty where there is no place for it.
     pub cgroup: cgroup::Place,
+    /// What only a config.json can ask for (`rubber-oci`).
+    #[serde(skip)]
+    pub bundle: Bundle,
 }
 
 /// What is in /etc/hosts, /etc/hostname and /etc/resolv.conf.

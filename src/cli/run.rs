@@ -16,7 +16,7 @@ use crate::{
     image::{self, Image, Store},
     layers::{Layer, Layers, cgroup::Place, userns::Ids},
     narrate::{self, Form, Narrator},
-    run,
+    oci, run,
     show::portrait::{Asked, Outside},
     sys,
 };
@@ -382,6 +382,7 @@ impl Run {
             limits,
             layers,
             id,
+            bundle: oci::Bundle::default(),
         })
     }
 

@@ -30,6 +30,11 @@ thread_local! {
 /// `rubber:name` in ps(1), is killed when we end, and exits with what `work` answers: it never
 /// returns into our code.
 pub fn fork(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
+    fork_untied(name, || prctl_pdeathsig().and_then(|()| work()))
+}
+
+/// The same for a copy that may outlive us.
+pub fn fork_untied(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
     if narrate::is_dry() {
         return rehearse(name, work);
     }
@@ -60,7 +65,7 @@ fn begin(name: &'static str) -> Result<()> {
     if !narrate::is_dry() {
         nix::sys::prctl::set_name(&CString::new(format!("rubber:{name}"))?)?;
     }
-    prctl_pdeathsig()
+    Ok(())
 }
 
 /// A dry run tells both lives in one process, one after the other.
@@ -156,6 +161,15 @@ pub fn execve(program: &CString, args: &[CString], env: &[CString]) -> Result<()
 
 pub fn setsid() -> Result<()> {
     call(format_args!("setsid()"), || nix::unistd::setsid().map(|session| session.as_raw())).map(drop)
+}
+
+/// A session keyring of our own, with nothing in it.
+pub fn keyctl_join_session_keyring() -> Result<()> {
+    // SAFETY: no pointer but a null one.
+    call(format_args!("keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)"), || {
+        Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0) })
+            .map(drop)
+    })
 }
 
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {

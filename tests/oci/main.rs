@@ -1,0 +1,7 @@
+//! The OCI runtime command line: by hand, and driven by podman.
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod bundle;
+mod podman;
