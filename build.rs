@@ -25,6 +25,7 @@ const SOURCES: &[&str] = &[
     "Cargo.toml",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "benches",
     "build.rs",
     "docs",

@@ -24,6 +24,9 @@ pub fn about(layer: Layer, error: &Error) -> Option<String> {
         (Mount, Errno::EPERM) => {
             "part of /proc or /sys is hidden by whoever started us (a container?): see rubber doctor"
         }
+        (Ipc, Errno::ERANGE) => {
+            "no clock shows less than 0, which is when the machine started, nor more than 146 years: time_namespaces(7)"
+        }
         (Cpu | Memory, Errno::EBUSY) => {
             "version 2 shares out controllers only from a group without processes of its own, and this one has some: \
              see rubber doctor"

@@ -3,11 +3,16 @@
 use crate::{
     container::streams::Streams,
     join::Target,
-    layers::{Layers, cgroup, userns},
+    layers::{
+        Layers, cgroup,
+        namespaces::{Donor, Namespace, Namespaces},
+        userns,
+    },
     narrate,
     oci::Bundle,
 };
 use caps::Capability;
+use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 use std::{
     cell::RefCell,
@@ -53,6 +58,15 @@ pub struct Config {
     /// The container that is joined (`rubber exec`), where it is not to be made.
     #[serde(skip)]
     pub target: Option<Target>,
+    /// Whose its namespaces are.
+    #[serde(default)]
+    pub namespaces: Namespaces,
+    /// Its clocks, by their names in time_namespaces(7), and by how many seconds they differ from the host's.
+    #[serde(default)]
+    pub clocks: BTreeMap<String, i64>,
+    /// The containers whose namespaces it joins.
+    #[serde(skip)]
+    pub donors: Vec<Donor>,
     /// Pid 1 is a process of ours that collects zombies, and the command its child.
     pub init: bool,
 
@@ -110,6 +124,9 @@ pub struct Mount {
     pub propagation: Propagation,
     /// All files in it are given to the container's user.
     pub chown: bool,
+    /// Its files are shown with the owners they have in the container's user namespace.
+    #[serde(default)]
+    pub idmap: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -195,6 +212,13 @@ pub struct Limits {
 pub const CPU_PERIOD: u64 = 100_000;
 
 impl Config {
+    /// The kinds of namespaces that are made for it.
+    pub fn kinds_of_its_own(&self) -> CloneFlags {
+        let has_layer = |kind: &Namespace| self.layers.contains(kind.layer());
+        Namespace::ALL.into_iter().filter(has_layer).map(Namespace::flag).collect::<CloneFlags>()
+            & self.namespaces.own()
+    }
+
     /// Where to look for a file of the container's: at its name, once its root is ours. In a dry run
     /// it never is, and the file is where the image has it.
     pub fn in_image(&self, path: &Path) -> PathBuf {

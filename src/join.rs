@@ -41,6 +41,7 @@ pub const OUTSIDE: &[Step] = &[
 #[rustfmt::skip]
 pub const INSIDE: &[Step] = &[
     row(Process,      "go to the container's root", join_root),
+    row(Process,      "become root by the map", idmap::take_root).when(idmap::any),
     row(Process,      "take a session and a terminal", process::take_session),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),
@@ -96,12 +97,13 @@ fn namespaces(pid: Pid) -> Result<CloneFlags> {
         ("net", CloneFlags::CLONE_NEWNET),
         ("pid", CloneFlags::CLONE_NEWPID),
         ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+        ("time", sys::CLONE_NEWTIME),
     ];
     let mut flags = CloneFlags::empty();
     for (name, flag) in kinds {
         let theirs = format!("/proc/{pid}/ns/{name}");
-        let theirs = read_link(&theirs).with_context(|| format!("readlink({theirs:?})"))?;
-        if theirs != read_link(format!("/proc/self/ns/{name}"))? {
+        let Ok(ours) = read_link(format!("/proc/self/ns/{name}")) else { continue };
+        if ours != read_link(&theirs).with_context(|| format!("readlink({theirs:?})"))? {
             flags |= flag;
         }
     }

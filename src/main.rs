@@ -20,6 +20,7 @@ mod advice;
 mod container;
 mod doctor;
 mod facts;
+mod ids;
 mod image;
 mod join;
 #[cfg_attr(feature = "exercise", path = "learn/not_yet.rs")]
@@ -27,6 +28,7 @@ mod learn;
 mod oci;
 mod place;
 mod removal;
+mod setuid;
 mod show;
 mod step;
 
@@ -34,7 +36,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     container::supervise::heed_children();
-    cli::main().unwrap_or_else(report).into()
+    setuid::refuse().and_then(|()| cli::main()).unwrap_or_else(report).into()
 }
 
 /// An end that is told with an exit code of its own: docker's 126 and 127, or

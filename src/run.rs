@@ -19,12 +19,14 @@ pub struct Step {
     pub unless: Option<Layer>,
     /// Whether anybody has asked for it; without such a question it is always done.
     pub when: Option<fn(&Config) -> bool>,
+    /// Where it is done in another way.
+    pub except: Option<fn(&Config) -> bool>,
     pub does: &'static str,
     pub apply: fn(&Config) -> Result<()>,
 }
 
 pub const fn row(layer: Layer, does: &'static str, apply: fn(&Config) -> Result<()>) -> Step {
-    Step { layer, forgets: false, unless: None, when: None, does, apply }
+    Step { layer, forgets: false, unless: None, when: None, except: None, does, apply }
 }
 
 impl Step {
@@ -36,6 +38,10 @@ impl Step {
         Step { when: Some(asked), ..self }
     }
 
+    const fn except(self, otherwise: fn(&Config) -> bool) -> Step {
+        Step { except: Some(otherwise), ..self }
+    }
+
     const fn forgets(self) -> Step {
         Step { forgets: true, ..self }
     }
@@ -44,7 +50,9 @@ impl Step {
         let layers = config.layers;
         let is_asked = self.when.is_none_or(|asked| asked(config));
         let is_better = self.unless.is_some_and(|better| layers.contains(better));
-        layers.contains(self.layer) && !is_better && is_asked && !(self.forgets && config.keep)
+        let is_made = config.namespaces.has_joined(self.layer)
+            || self.except.is_some_and(|otherwise| otherwise(config));
+        layers.contains(self.layer) && !is_made && !is_better && is_asked && !(self.forgets && config.keep)
     }
 }
 
@@ -52,15 +60,21 @@ impl Step {
 /// kernel takes back all the rest by itself when the last process of the container has ended.
 /// - `userns` before all namespaces: an ordinary user may make the others only as the root of this
 ///   one, and it owns those made after it;
-/// - `pid` last, because it is the next process forked that will be pid 1.
+/// - another container's are joined before any is made: its user namespace gives us the right to, and
+///   one of our own would take it away;
+/// - the clocks here, as they cannot be set any more when somebody is in the namespace, and `pid` last: both
+///   are for the next process forked.
 #[rustfmt::skip]
 pub const HOST: &[Step] = &[
     row(Chroot,  "unpack a fresh copy of the image", chroot::unpack).unless(Overlay),
     row(Overlay, "make a place for what the container writes", overlay::make_upper),
     row(Cpu,     "make a cgroup that limits CPU time", cpu::limit),
     row(Memory,  "make a cgroup that limits memory and processes", memory::limit),
-    row(Userns,  "become root in a user namespace", userns::become_root),
-    row(Pid,     "make the next child pid 1", pid::unshare),
+    row(Overlay, "show the files with owners it knows", idmap::prepare).when(idmap::any),
+    row(Process, "join the namespaces of another container", namespaces::join).when(namespaces::any_joined),
+    row(Userns,  "become root in a user namespace", userns::become_root).except(idmap::any),
+    row(Ipc,     "shift the clocks of the next child", ipc::shift_clocks).when(ipc::any_offsets),
+    row(Pid,     "make the next child pid 1", pid::unshare).except(idmap::any),
 ];
 
 /// What the process that will be the command does to itself. (It is pid 1 where the pid layer is
@@ -71,6 +85,8 @@ pub const HOST: &[Step] = &[
 /// - `net` before /sys is mounted, which shows the network of who mounts it; `pid` comes before
 ///   /proc, for the same reason, on the host;
 /// - what is tied to the host is held before `mount`, as it has to come from the host's own table;
+/// - root by the map, where that is somebody else than who made the container, as soon as the store is not needed
+///   any more: what is made below is the container's;
 /// - kernel parameters while the /proc we see is one that can be written to;
 /// - /dev, and taking hold of volumes and devices, while the old root is still in reach: it is where
 ///   they, and an ordinary user's device nodes, come from. Absolute names are the container's by then,
@@ -92,9 +108,10 @@ pub const PID_1: &[Step] = &[
     row(Uts,          "take a hostname of its own", uts::unshare),
     row(Net,          "leave the host's network", net::unshare),
     row(Ipc,          "leave the host's IPC and cgroup namespaces", ipc::unshare),
-    row(Ipc,          "set parameters of its own kernel namespaces", ipc::set_parameters).when(ipc::any_parameters),
+    row(Process,      "set parameters of its own kernel namespaces", ipc::set_parameters).when(ipc::any_parameters),
     row(PivotRoot,    "swap the root directory", pivot_root::swap),
     row(Chroot,       "change the root directory", chroot::change).unless(PivotRoot),
+    row(Process,      "become root by the map", idmap::take_root).when(idmap::any),
     row(Mount,        "mount /proc", mount::proc),
     row(Mount,        "mount /sys", mount::sys),
     row(Mount,        "mount /dev and fill it", mount::dev),
@@ -129,8 +146,15 @@ pub const AFTERWARDS: &[Step] = &[
 pub fn run(config: &Config) -> Result<u8> {
     supervise::hold_signals()?;
     let outcome = apply(HOST, config).and_then(|()| {
-        let name = if config.layers.contains(Pid) { "pid 1" } else { "child" };
-        let child = sys::fork(name, || become_container(config))?;
+        let name = if config.layers.contains(Pid) && config.namespaces.is_own(namespaces::Namespace::Pid) {
+            "pid 1"
+        } else {
+            "child"
+        };
+        let child = match idmap::any(config) {
+            true => idmap::fork(config, name, || become_container(config))?,
+            false => sys::fork(name, || become_container(config))?,
+        };
         record::note_first(config, child)?;
         supervise::wait(child, Relay::start(config)?)
     });

@@ -84,14 +84,25 @@ fn call<T: Answer>(text: Arguments, make: impl FnOnce() -> nix::Result<T>) -> Re
 
 // ---- namespaces ------------------------------------------------------------
 
+/// nix has no name for it.
+pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
+
 pub fn unshare(flags: CloneFlags) -> Result<()> {
-    call(format_args!("unshare({})", names(flags.iter_names())), || nix::sched::unshare(flags))
+    call(format_args!("unshare({})", kinds(flags)), || nix::sched::unshare(flags))
 }
 
 /// Joins the namespaces of the process behind `pidfd` that `flags` name (since Linux 5.8).
 pub fn setns(pidfd: &OwnedFd, flags: CloneFlags) -> Result<()> {
-    let text = names(flags.iter_names());
+    let text = kinds(flags);
     call(format_args!("setns({}, {text})", pidfd.as_raw_fd()), || nix::sched::setns(pidfd, flags))
+}
+
+fn kinds(flags: CloneFlags) -> String {
+    let time = flags.contains(CLONE_NEWTIME).then_some(("CLONE_NEWTIME", CLONE_NEWTIME));
+    let mut all: Vec<_> = time.into_iter().chain(flags.iter_names()).collect();
+    // As strace(1) has them.
+    all.sort_by_key(|(_, flag)| flag.bits());
+    names(all.into_iter())
 }
 
 pub fn sethostname(name: &OsStr) -> Result<()> {
@@ -108,7 +119,7 @@ pub fn setdomainname(name: &OsStr) -> Result<()> {
 
 /// Joins the one namespace that `file` is.
 pub fn setns_file(file: &OwnedFd, kind: CloneFlags) -> Result<()> {
-    let text = names(kind.iter_names());
+    let text = kinds(kind);
     call(format_args!("setns({}, {text})", file.as_raw_fd()), || nix::sched::setns(file, kind))
 }
 
@@ -158,6 +169,12 @@ pub fn fcntl_seal(file: &std::fs::File) -> Result<()> {
     let seals = SealFlag::all() & !SealFlag::F_SEAL_FUTURE_WRITE;
     call(format_args!("fcntl({}, F_ADD_SEALS, {})", file.as_raw_fd(), names(seals.iter_names())), || {
         fcntl(file, FcntlArg::F_ADD_SEALS(seals)).map(drop)
+    })
+}
+
+pub fn chown(path: &Path, uid: u32, gid: u32) -> Result<()> {
+    call(format_args!("chown({path:?}, {uid}, {gid})"), || {
+        nix::unistd::chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
     })
 }
 

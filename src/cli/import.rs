@@ -1,42 +1,50 @@
-//! `rubber import`: an image from a root filesystem that is already here.
+//! `rubber import`: an image of what is already here.
 
 use crate::image::{
     Image, Store, builtin,
     import::{self, Imported, Origin},
     list,
+    manifest::Platform,
     name::Name,
     recipe,
+    source::{self, Opened, Source},
     unpack::LeftOut,
 };
 use crate::narrate;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
-    fs::File,
+    ffi::{OsStr, OsString},
     io::{IsTerminal, Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-/// Make an image from the archive of a root filesystem, or from a directory
+/// Make an image from an archive of images (docker save, podman save, an OCI layout), or of a root filesystem
+///
+/// What it is is seen from what is in it: docker's and OCI's archives, or a root filesystem as docker export writes
+/// it, each plain or compressed with gzip or zstd; a directory can be an OCI layout or a root filesystem.
 #[derive(clap::Args)]
 pub struct Import {
-    /// A tar archive as `docker export` writes it (plain, gzip or zstd), - for stdin, or a directory
-    #[arg(required_unless_present = "recipe", value_name = "TAR|-|DIR")]
-    source: Option<PathBuf>,
-    /// What to call the image
-    #[arg(required_unless_present = "recipe")]
+    /// A file, - for stdin, a directory, or as in docker-archive:FILE:NAME, oci:DIR:NAME, tar:FILE
+    #[arg(required_unless_present = "recipe", value_name = "SOURCE")]
+    source: Option<OsString>,
+    /// What to call the image [default: as it is called in the archive]
     name: Option<String>,
+    /// Take the image for this platform, as in linux/arm64 [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
     /// Make the image that this recipe describes, unless it is there: borrowed, busybox, debian or workshop
-    #[arg(long, value_name = "RECIPE", conflicts_with_all = ["source", "name"])]
+    #[arg(long, value_name = "RECIPE", conflicts_with_all = ["source", "name", "platform"])]
     recipe: Option<String>,
 }
 
 impl Import {
     pub fn main(self, store: &Store) -> Result<()> {
-        match (self.recipe, self.source, self.name) {
-            (Some(recipe), _, _) => from_recipe(store, &recipe),
-            (_, Some(source), Some(name)) => from_source(store, &source, &name),
-            _ => bail!("import what? rubber import TAR NAME, or rubber import --recipe NAME"),
+        let platform = self.platform.as_deref().map_or(Ok(Platform::here()), Platform::parse)?;
+        match (self.recipe, self.source) {
+            (Some(recipe), _) => from_recipe(store, &recipe),
+            (_, Some(source)) => from_source(store, &source, self.name.as_deref(), &platform),
+            _ => bail!("import what? rubber import FILE NAME, or rubber import --recipe NAME"),
         }
     }
 }
@@ -50,33 +58,37 @@ fn from_recipe(store: &Store, name: &str) -> Result<()> {
     report(store, &Name::parse(name)?, config)
 }
 
-fn from_source(store: &Store, source: &Path, name: &str) -> Result<()> {
-    let name = Name::parse(name)?;
-    ensure!(
-        name.as_str() != builtin::NAME,
-        "the name {name} is taken: it is the image that rubber makes of itself; choose another"
-    );
-    let imported = import(store, source, &name).with_context(|| format!("cannot import {source:?}"))?;
+fn from_source(store: &Store, word: &OsStr, name: Option<&str>, platform: &Platform) -> Result<()> {
+    let name = name.map(Name::parse).transpose()?;
+    if let Some(name) = name.as_ref().filter(|name| name.as_str() == builtin::NAME) {
+        bail!("the name {name} is taken: it is the image that rubber makes of itself; choose another");
+    }
+    let imported = import(store, word, name, platform);
+    let (name, imported) = imported.with_context(|| format!("cannot import {word:?}"))?;
     tell(&imported.left_out);
     report(store, &name, imported.config)
 }
 
-fn import(store: &Store, source: &Path, name: &Name) -> Result<Imported> {
-    let origin = Origin::new(format!("rubber import {}", source.display()));
-    if source == Path::new("-") {
-        let stdin = std::io::stdin();
-        ensure!(!stdin.is_terminal(), "stdin is a terminal: pipe an archive into it");
-        let locked = store.lock()?;
-        return import::archive(&locked, name, Progress::new(stdin.lock(), None), origin);
+fn import(store: &Store, word: &OsStr, name: Option<Name>, platform: &Platform) -> Result<(Name, Imported)> {
+    let source = word.to_str().and_then(source::parse).unwrap_or_else(|| Source::any(word.into()));
+    let origin = Origin::new(format!("rubber import {}", Path::new(word).display()));
+    if source.path == Path::new("-") {
+        ensure!(!std::io::stdin().is_terminal(), "stdin is a terminal: pipe an archive into it");
     }
-    let file = File::open(source)?;
-    let found = file.metadata()?;
-    let locked = store.lock()?;
-    if found.is_dir() {
-        return import::directory(&locked, name, source, origin);
+    let named = |name: Option<Name>| name.context("a root filesystem has no name: say what to call it");
+    match source.open(store, |bytes, size| Box::new(Progress::new(bytes, size)))? {
+        Opened::Images(pieces) => import::image(store, pieces, source.which.as_deref(), name, platform),
+        Opened::Root(tar) => {
+            let name = named(name)?;
+            let imported = import::archive(&store.lock()?, &name, tar, origin)?;
+            Ok((name, imported))
+        }
+        Opened::Directory => {
+            let name = named(name)?;
+            let imported = import::directory(&store.lock()?, &name, &source.path, origin)?;
+            Ok((name, imported))
+        }
     }
-    let size = found.is_file().then_some(found.len());
-    import::archive(&locked, name, Progress::new(file, size), origin)
 }
 
 /// What the archive had and the image has not: one line for each kind.

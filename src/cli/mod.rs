@@ -21,6 +21,7 @@ mod limits;
 mod logs;
 mod mounts;
 mod names;
+mod namespaces;
 mod pages;
 mod pause;
 mod portrait;

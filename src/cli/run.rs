@@ -2,7 +2,7 @@
 
 use super::{
     environment::{set, set_all, set_file, set_terminal},
-    limits, mounts, names, privileges, sysctls,
+    limits, mounts, names, namespaces, privileges, sysctls,
 };
 use crate::{
     config::{CPU_PERIOD, Config},
@@ -14,7 +14,12 @@ use crate::{
     },
     facts,
     image::{self, Image, Store},
-    layers::{Layer, Layers, cgroup::Place, userns::Ids},
+    layers::{
+        Layer, Layers,
+        cgroup::Place,
+        namespaces::{Namespace, Whose},
+        userns::Ids,
+    },
     narrate::{self, Form, Narrator},
     oci, run,
     show::portrait::{Asked, Outside},
@@ -114,6 +119,8 @@ pub struct Run {
     limits: limits::Args,
     #[command(flatten)]
     mounts: mounts::Mounts,
+    #[command(flatten)]
+    namespaces: namespaces::Modes,
     /// Set a kernel parameter of its own namespaces, as in net.ipv4.ip_forward=1
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Privileges")]
     sysctl: Vec<String>,
@@ -290,16 +297,20 @@ impl Run {
             layers = layers.without(Layer::parse(word)?);
         }
         layers.check()?;
+        layers = self.namespaces.layers(layers)?;
         if !layers.contains(Layer::Mount) {
             // They are nothing but mounts, and nobody has to name them to do without.
             layers = layers.without(Layer::Volumes).without(Layer::Devices);
         }
-        // Root needs no user namespace, and nobody else gets any other without one. Nor does the root of
-        // a container: that one lacks what making a namespace and bringing its loopback up take.
-        let may = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
-        let is_able = geteuid().is_root() && may(Capability::CAP_SYS_ADMIN) && may(Capability::CAP_NET_ADMIN);
-        let needs_it = !is_able && last != Layer::Process;
-        Ok(if needs_it { layers.with(Layer::Userns) } else { layers.without(Layer::Userns) })
+        // Root needs no user namespace, and nobody else gets any other without one.
+        let needs_it = !is_able() && last != Layer::Process;
+        if needs_it && self.namespaces.mode(Namespace::User)? == Some(namespaces::Mode::Host) {
+            bail!(
+                "--userns host: only root may make the other namespaces without a user namespace: user_namespaces(7)"
+            );
+        }
+        let wants_it = self.namespaces.wants_ids()?;
+        Ok(if needs_it || wants_it { layers.with(Layer::Userns) } else { layers.without(Layer::Userns) })
     }
 
     fn narrator(&self) -> Narrator {
@@ -338,7 +349,22 @@ impl Run {
         let limits = self.limits.limits()?;
         limits.warn_without(layers);
         let defaults = image.and_then(|image| image.config.config().clone()).unwrap_or_default();
-        let hostname = self.hostname.clone().unwrap_or_else(|| id.clone().into());
+        let found = self.namespaces.find(layers, store)?;
+        let hostname = match (&self.hostname, found.namespaces.of(Namespace::Uts), &found.hostname) {
+            (Some(_), Whose::Host, _) if self.namespaces.mode(Namespace::Uts)?.is_some() => {
+                bail!("--hostname: with --uts host the name would be the host's: leave one of them out")
+            }
+            (Some(_), Whose::Container(_), _) => {
+                bail!(
+                    "--hostname: with --uts container:NAME the name is that container's: leave one of them out"
+                )
+            }
+            (Some(name), ..) | (None, _, Some(name)) => name.clone(),
+            (None, Whose::Host, _) if self.namespaces.mode(Namespace::Uts)?.is_some() => {
+                nix::unistd::gethostname()?
+            }
+            (None, ..) => id.clone().into(),
+        };
         if !(1..=64).contains(&hostname.len()) {
             bail!("--hostname {hostname:?} has {} bytes: a hostname has 1 to 64", hostname.len());
         }
@@ -347,6 +373,13 @@ impl Run {
         if !workdir.is_absolute() {
             bail!("--workdir {workdir:?} must start with a slash: it is a directory of the container's");
         }
+        let ids = match found.ids {
+            Some(ids) => ids,
+            None if layers.contains(Layer::Userns) => self.namespaces.ids()?,
+            None => Ids::of_surroundings(),
+        };
+        let mounts = self.mounts.mounts(store, layers, self.privileged)?;
+        namespaces::check(&ids, layers, &mounts)?;
         Ok(Config {
             command: self.command(words, &defaults)?,
             env: self.environment(&defaults, &hostname)?,
@@ -368,16 +401,19 @@ impl Run {
                 .clone()
                 .or(defaults.user().clone().filter(|user| !user.is_empty()))
                 .unwrap_or("0".into()),
-            ids: if layers.contains(Layer::Userns) { Ids::of_caller() } else { Ids::of_surroundings() },
+            ids,
             capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
             privileged: self.privileged,
-            mounts: self.mounts.mounts(store, layers, self.privileged)?,
+            mounts,
             held: Default::default(),
             devices: self.mounts.devices(layers)?,
             read_only: self.mounts.read_only(layers)?,
             umask: self.umask.as_deref().map_or(Ok(0o022), umask)?,
             groups: self.group_add.clone(),
-            sysctls: sysctls::parse(&self.sysctl, layers)?,
+            sysctls: sysctls::parse(&self.sysctl, &found.namespaces)?,
+            namespaces: found.namespaces,
+            clocks: self.namespaces.clocks(layers)?,
+            donors: found.donors,
             cgroup: Place::find(&id, layers, &limits),
             limits,
             layers,
@@ -455,6 +491,13 @@ fn umask(text: &str) -> Result<u32> {
         Ok(mask) if mask <= 0o777 && !text.starts_with('+') => Ok(mask),
         _ => bail!("--umask {text:?} is not an octal number such as 0022"),
     }
+}
+
+/// Whether we may make namespaces without a user namespace. The root of a container may not: that one lacks
+/// what making one and bringing its loopback up take.
+pub fn is_able() -> bool {
+    let may = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    geteuid().is_root() && may(Capability::CAP_SYS_ADMIN) && may(Capability::CAP_NET_ADMIN)
 }
 
 fn has_image(layers: Layers) -> bool {

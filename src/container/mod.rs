@@ -1,7 +1,7 @@
 //! What outlives a run, and what runs beside it.
 //!
 //! Reading order: `record` (what is written down before anything is made), `find` (which containers there are),
-//! `supervise` (waiting for one), `streams` and `relay` (what goes in and comes out), `log`, `attach`, `waiter`; then what
+//! `supervise` (waiting for one), `idle` (and taking little room meanwhile), `streams` and `relay` (what goes in and comes out), `log`, `attach`, `waiter`; then what
 //! can be done to one: `pause`, `processes`, `usage`, and with its files (`inside`,
 //! `copy`, `changes`, `commit`).
 
@@ -11,6 +11,7 @@ pub mod changes;
 pub mod commit;
 pub mod copy;
 pub mod find;
+mod idle;
 pub mod inside;
 pub mod log;
 pub mod name;
@@ -20,7 +21,7 @@ pub mod record;
 pub mod relay;
 pub mod streams;
 pub mod supervise;
-mod terminal;
+pub mod terminal;
 pub mod usage;
 pub mod volume;
 pub mod waiter;

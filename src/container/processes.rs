@@ -1,7 +1,10 @@
 //! The processes of a container, as /proc of the host tells them.
 
 use super::{find::Container, inside};
-use crate::image::below::Below;
+use crate::{
+    image::below::Below,
+    layers::{Layer, namespaces::Namespace},
+};
 use anyhow::{Context, Result};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,7 +51,8 @@ pub fn of(container: &Container) -> Result<Vec<Process>> {
         .collect();
     let mut ours = in_groups(container);
     ours.insert(first);
-    if container.record.config.layers.contains(crate::layers::Layer::Pid) {
+    let config = &container.record.config;
+    if config.layers.contains(Layer::Pid) && config.namespaces.is_own(Namespace::Pid) {
         let namespace = |pid: i32| read_link(format!("/proc/{pid}/ns/pid")).ok();
         let theirs = namespace(first);
         ours.extend(all.keys().filter(|pid| theirs.is_some() && namespace(**pid) == theirs));

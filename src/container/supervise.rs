@@ -1,7 +1,7 @@
 //! Waiting for a container, and passing on to it what is meant for it.
 
 use super::{
-    caller,
+    caller, idle,
     relay::{Event, Relay},
 };
 use crate::{narrate, sys};
@@ -75,7 +75,14 @@ fn pause(signals: &SignalFd, relay: &mut Relay) -> Result<()> {
         let events = relay.events();
         let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         fds.extend(events.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)));
-        match poll(&mut fds, PollTimeout::NONE) {
+        let polled = match poll(&mut fds, idle::SOON) {
+            Ok(0) => {
+                idle::give_back();
+                poll(&mut fds, PollTimeout::NONE)
+            }
+            polled => polled,
+        };
+        match polled {
             Err(Errno::EINTR) => return Ok(()),
             polled => polled?,
         };

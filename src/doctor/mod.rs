@@ -70,7 +70,7 @@ const CHECKS: &[Look] = &[
     Look { id: "ns.pid",          title: "pid namespace",      at: |here| namespaces::new(here, CloneFlags::CLONE_NEWPID, "pid") },
     Look { id: "ns.net",          title: "net namespace",      at: |here| namespaces::new(here, CloneFlags::CLONE_NEWNET, "net") },
     Look { id: "ns.cgroup",       title: "cgroup namespace",   at: |here| namespaces::new(here, CloneFlags::CLONE_NEWCGROUP, "cgroup") },
-    Look { id: "ns.time",         title: "time namespace",     at: |here| namespaces::new(here, namespaces::CLONE_NEWTIME, "time") },
+    Look { id: "ns.time",         title: "time namespace",     at: |here| namespaces::new(here, crate::sys::CLONE_NEWTIME, "time") },
     Look { id: "proc",            title: "own /proc",          at: namespaces::own_proc },
     Look { id: "chroot",          title: "chroot",             at: namespaces::chroot },
     Look { id: "pivot_root",      title: "pivot_root",         at: namespaces::pivot_root },

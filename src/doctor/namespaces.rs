@@ -8,14 +8,10 @@ use super::{
 };
 use nix::{
     errno::Errno,
-    libc,
     sched::CloneFlags,
     sys::stat::{Mode, SFlag, makedev, mknod},
 };
 use std::fs;
-
-/// nix has no name for it.
-pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
 
 /// Tries to make a namespace of one type.
 pub fn new(here: &Here, flag: CloneFlags, kind: &str) -> Finding {
@@ -147,5 +143,3 @@ pub fn try_it(
     });
     tried.map_or_else(|refusal| explain(&refusal), |()| ok(found))
 }
-
-const _: () = assert!(CLONE_NEWTIME.bits() == libc::CLONE_NEWTIME);

@@ -51,6 +51,10 @@ pub struct Facts {
     /// Whether it is the one the machine booted with; `None` where that cannot be known.
     pub ns_host: BTreeMap<String, Option<bool>>,
 
+    /// By how many seconds the clocks of its children differ from those of the machine; its own, too, unless
+    /// there is a `time_for_children`.
+    pub time_offsets: Option<BTreeMap<String, f64>>,
+
     pub root: Option<Root>,
     pub cwd: Option<String>,
     pub mounts: Option<Vec<Mount>>,

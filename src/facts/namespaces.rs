@@ -23,6 +23,15 @@ pub fn read(proc: &Proc, facts: &mut Facts) {
     for kind in ["pid", "time"] {
         read_for_children(proc, facts, kind);
     }
+    let offsets = proc.text("timens_offsets").map(|text| text.lines().filter_map(offset).collect());
+    facts.time_offsets = facts.note("time_offsets", offsets);
+}
+
+/// A clock, whole seconds, and nanoseconds on top.
+fn offset(line: &str) -> Option<(String, f64)> {
+    let [clock, seconds, nanoseconds] = line.split_whitespace().collect::<Vec<_>>().try_into().ok()?;
+    let offset = seconds.parse::<f64>().ok()? + nanoseconds.parse::<f64>().ok()? / 1e9;
+    Some((clock.to_owned(), offset))
 }
 
 /// A process can have unshared a namespace it is not itself in: only its children will be.

@@ -65,6 +65,13 @@ impl Below {
 
     /// The first `most` bytes of the file `path`, links followed inside the root. A fifo or a device is none.
     pub fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.file(path)?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same, open for reading.
+    pub fn file(&self, path: &Path) -> Result<File> {
         let (parent, name) = split(path);
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
@@ -72,12 +79,7 @@ impl Below {
         let path = parent.join(name);
         let file =
             openat2(&self.root, &path, how).with_context(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?;
-        let mut bytes = Vec::new();
-        regular(&file)?
-            .with_context(|| format!("{path:?} is no file"))?
-            .take(most)
-            .read_to_end(&mut bytes)?;
-        Ok(bytes)
+        regular(&file)?.with_context(|| format!("{path:?} is no file"))
     }
 
     /// Like `directory`, and makes what is missing on the way with mode 0755.

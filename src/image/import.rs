@@ -1,21 +1,24 @@
 //! From bytes to an image: decompress, hash and unpack in one pass, then put it in the store whole.
 
 use super::{
-    below::{self, Below},
+    archive::{self, Offered},
+    assemble::{self, Assembled},
+    below::Below,
+    builtin,
+    manifest::Platform,
     name::Name,
     pack,
-    store::{Locked, Scratch},
+    pieces::Pieces,
+    store::{Locked, Scratch, Store},
     stream,
     unpack::{self, LeftOut, Manner, Purpose},
 };
 use anyhow::{Context, Result, bail, ensure};
-use nix::fcntl::{OFlag, openat};
 use oci_spec::image::{
     ConfigBuilder, HistoryBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder,
 };
 use std::{
     collections::HashMap,
-    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
     time::SystemTime,
@@ -43,22 +46,60 @@ impl Origin<'_> {
     }
 }
 
+/// Makes an image of one in an archive of images: `name`, or what it is called there.
+pub fn image(
+    store: &Store,
+    pieces: Pieces,
+    which: Option<&str>,
+    name: Option<Name>,
+    platform: &Platform,
+) -> Result<(Name, Imported)> {
+    let offered = archive::offered(&pieces)?;
+    let chosen = archive::choose(&offered, which)?;
+    let name = match name.or(chosen.name()) {
+        Some(name) => name,
+        None => bail!("the image in it has no name: say what to call it, as in rubber import FILE NAME"),
+    };
+    ensure!(
+        name.as_str() != builtin::NAME,
+        "it is called {name}, which is rubber's own: give it another name"
+    );
+    let imported = image_as(store, pieces, chosen, &name, platform)?;
+    Ok((name, imported))
+}
+
+/// The same for one that has been chosen. What else was in the archive does not stay.
+pub fn image_as(
+    store: &Store,
+    pieces: Pieces,
+    chosen: &Offered,
+    name: &Name,
+    platform: &Platform,
+) -> Result<Imported> {
+    let found = chosen.find(&pieces, platform)?;
+    let fetched = found.fetch(store, &pieces, platform);
+    let locked = store.lock()?;
+    let assembled = fetched.and_then(|(manifest, _blobs)| {
+        assemble::assemble(&locked, name, &manifest, &found.config, platform, &|_, _| ())
+    });
+    let dropped = locked.drop_blobs(pieces.brought());
+    let Assembled { config, left_out, .. } = assembled?;
+    dropped?;
+    Ok(Imported { config, left_out })
+}
+
 /// Makes the image `name` from an archive of its root filesystem: plain tar, gzip or zstd.
 pub fn archive(locked: &Locked, name: &Name, bytes: impl Read, origin: Origin) -> Result<Imported> {
     let scratch = locked.scratch()?;
     let files = new_root(&scratch)?;
     let imported = stream::decompress(bytes).and_then(|tar| {
         let (digest, left_out) = unpack_layer(tar, &files, Purpose::Image)?;
-        refuse_archive_of_images(&files)?;
         locked.adopt(&files, &digest)?;
         let config = configuration(digest, origin)?;
         locked.write_image(name, &config)?;
         Ok(Imported { config, left_out })
     });
-    let imported = imported.map_err(|error| locked.store().explain(error))?;
-    // What the name meant before may be of no use to anybody now.
-    locked.remove_unused_layers()?;
-    Ok(imported)
+    imported.map_err(|error| locked.store().explain(error))
 }
 
 /// Makes the image `name` from the files in `directory`.
@@ -105,31 +146,6 @@ pub fn broken_pipe(error: &anyhow::Error) -> bool {
 fn open_to_all(directory: &Path) -> Result<()> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory, mode).with_context(|| format!("chmod({directory:?})"))
-}
-
-/// `docker save` and OCI archives hold layers as files; unpacked as a root filesystem they would be a puzzle.
-fn refuse_archive_of_images(files: &Path) -> Result<()> {
-    let names = below::names(&File::open(files)?.into())?;
-    let has = |wanted: &[&str]| names.iter().any(|name| wanted.iter().any(|other| name == other));
-    if has(&["bin", "usr", "etc", "lib", "sbin"]) {
-        return Ok(());
-    }
-    let advice = "import takes a root filesystem for now: docker export CONTAINER | rubber import - NAME";
-    ensure!(!has(&["oci-layout"]), "this is an OCI image layout, not a root filesystem; {advice}");
-    let repositories = has(&["repositories"]) || looks_like_docker_save(files);
-    ensure!(!repositories, "this is an archive of docker save, not a root filesystem; {advice}");
-    Ok(())
-}
-
-fn looks_like_docker_save(files: &Path) -> bool {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let manifest = File::open(files).and_then(|root| {
-        Ok(File::from(openat(root, "manifest.json", flags, nix::sys::stat::Mode::empty())?))
-    });
-    let Ok(manifest) = manifest else { return false };
-    let mut text = String::new();
-    let _ = manifest.take(1 << 20).read_to_string(&mut text);
-    text.contains("\"Layers\"")
 }
 
 fn configuration(digest: String, origin: Origin) -> Result<ImageConfiguration> {

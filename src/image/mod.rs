@@ -1,27 +1,36 @@
 //! Images: where a container's files come from.
 //!
-//! Reading order: `store` (what is on disk), `import` (how it gets there), `unpack` and `below` (why an archive
-//! cannot reach outside), `recipe` and `builtin` (images that are made here).
+//! Reading order: `store` and `blobs` (what is on disk), `manifest` (what an image is made of), `assemble` and `import`
+//! (how it gets there), `source`, `pieces` and `archive` (where from), `unpack` and `below` (why an archive cannot reach outside), `recipe` and `builtin` (images that
+//! are made here), `sweep` (what goes).
 
+pub mod archive;
+pub mod assemble;
 mod attributes;
 pub mod below;
+pub mod blobs;
 pub mod builtin;
 mod copy;
 pub mod elf;
 pub mod import;
 pub mod list;
+pub mod manifest;
 pub mod name;
 pub mod pack;
+pub mod pieces;
 pub mod recipe;
+pub mod source;
 pub mod store;
 pub mod stream;
+mod sweep;
 pub mod unpack;
 pub mod whiteout;
 
 pub use below::names;
 pub use copy::{copy, give};
-pub use store::{Store, sweep};
+pub use store::Store;
 use stream::digest;
+pub use sweep::{manifest_of, sweep};
 
 use anyhow::{Context, Result, bail};
 use name::Name;
@@ -60,6 +69,9 @@ impl Image {
 
 /// The image called `name`: from the store, else made here, else an error that names the command to get it with.
 pub fn resolve(store: &Store, name: &str) -> Result<Image> {
+    if let Some(source) = source::parse(name) {
+        return source.resolve(store).with_context(|| format!("cannot use {name:?}"));
+    }
     let name = Name::parse(name)?;
     let config = match name.as_str() {
         builtin::NAME => builtin::resolve(store)?,
@@ -73,11 +85,15 @@ pub fn resolve(store: &Store, name: &str) -> Result<Image> {
 
 /// What `resolve` would give, but nothing is made: an image that is not there has one layer, which is not either.
 pub fn plan(store: &Store, name: &str) -> Result<Image> {
-    let name = Name::parse(name)?;
-    match store.image(&name)? {
-        Some(config) => Image::new(store, &name, config),
+    let known = match source::parse(name) {
+        Some(_) => None,
+        None => Some(Name::parse(name)?),
+    };
+    let config = known.as_ref().map(|name| store.image(name)).transpose()?.flatten();
+    match known.zip(config) {
+        Some((name, config)) => Image::new(store, &name, config),
         None => Ok(Image {
-            name: name.to_string(),
+            name: name.to_owned(),
             layers: vec![store.root().join("layers").join("not-there-yet")],
             config: ImageConfiguration::default(),
         }),

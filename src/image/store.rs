@@ -3,15 +3,19 @@
 //! ```text
 //! images/NAME.json   an OCI image configuration; its diff_ids name the layers
 //! layers/SHA256/     the unpacked files of one layer, whole and on disk, or not there
+//! manifests/         SHA256.json, by the digest of an image's configuration: the manifest it came by, if it did
+//! blobs/sha256/      the layers that manifests name, as they came: see `blobs`
 //! containers/        see container::record
 //! volumes/NAME/      what is in a named volume: see container::volume
-//! tmp/               what is being made; without a living holder of `lock` it is a leftover
+//! tmp/               what is being made; without a living holder of `lock` it is a leftover (blobs lock themselves)
 //! lock               flock(2): exclusive while anything here changes
 //! ```
-//! Reading takes no lock: both kinds of things appear by rename(2), layers before the image that names them.
+//! Reading takes no lock: all of it appears by rename(2), layers before the image that names them. To run an image
+//! takes images/ and layers/ alone (and older stores have no more than that); the blobs are for `rubber save`, for
+//! the next image that shares them, and to mend a damaged layer.
 
-use super::{below, name::Name};
-use crate::{container::find, narrate, removal};
+use super::{digest, name::Name, sweep::Begun};
+use crate::{narrate, removal};
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
@@ -20,7 +24,6 @@ use nix::{
 };
 use oci_spec::image::ImageConfiguration;
 use std::{
-    ffi::OsStr,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
@@ -98,11 +101,8 @@ impl Store {
 
     /// The configuration stored under `name`. One open and one read: the way to every container leads through here.
     pub fn image(&self, name: &Name) -> Result<Option<ImageConfiguration>> {
+        let Some(json) = self.config_bytes(name)? else { return Ok(None) };
         let path = self.image_path(name);
-        let json = match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            other => other.with_context(|| format!("cannot read image {name}: {path:?}"))?,
-        };
         let config = serde_json::from_slice(&json).with_context(|| {
             format!("image {name} is damaged ({path:?}): rubber rmi {name}, then get it again")
         })?;
@@ -126,17 +126,38 @@ impl Store {
 
     /// The SHA-256 of the image's configuration, which is what OCI means by an image's id.
     pub fn id(&self, name: &Name) -> Result<String> {
-        let json = fs::read(self.image_path(name)).with_context(|| format!("cannot read image {name}"))?;
-        Ok(super::digest(&json))
+        self.id_if_there(name)?.with_context(|| format!("no image {name}"))
     }
 
-    fn image_path(&self, name: &Name) -> PathBuf {
+    pub fn id_if_there(&self, name: &Name) -> Result<Option<String>> {
+        Ok(self.config_bytes(name)?.map(|json| digest(&json)))
+    }
+
+    /// The configuration as it came.
+    pub fn config_bytes(&self, name: &Name) -> Result<Option<Vec<u8>>> {
+        let path = self.image_path(name);
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).with_context(|| format!("cannot read image {name}: {path:?}")),
+        }
+    }
+
+    pub fn image_path(&self, name: &Name) -> PathBuf {
         self.root.join("images").join(name.file_name())
     }
 
     /// The directories of these layers, lowest first.
     pub fn layer_paths(&self, config: &ImageConfiguration) -> Result<Vec<PathBuf>> {
-        config.rootfs().diff_ids().iter().map(|id| Ok(self.root.join("layers").join(hex(id)?))).collect()
+        config.rootfs().diff_ids().iter().map(|id| self.layer_path(id)).collect()
+    }
+
+    pub fn layer_path(&self, diff_id: &str) -> Result<PathBuf> {
+        Ok(self.root.join("layers").join(hex(diff_id)?))
+    }
+
+    /// Where the manifest is kept that an image came by, found by the digest of its configuration.
+    pub fn manifest_path(&self, id: &str) -> Result<PathBuf> {
+        Ok(self.root.join("manifests").join(format!("{}.json", hex(id)?)))
     }
 
     /// Waits until nobody else changes the store, and clears away what a killed rubber left in tmp/.
@@ -153,11 +174,11 @@ impl Store {
             }
         });
         let locked = locked.map_err(|error| self.explain(error))?;
-        locked.clear_leftovers()?;
+        locked.clear_leftovers(Begun::Kept)?;
         Ok(locked)
     }
 
-    fn try_lock(&self, patience: Duration) -> Result<Option<Locked<'_>>> {
+    pub(super) fn try_lock(&self, patience: Duration) -> Result<Option<Locked<'_>>> {
         for directory in ["images", "layers", "tmp"] {
             make_private(&self.root.join(directory))?;
         }
@@ -202,36 +223,9 @@ impl Store {
     }
 }
 
-/// Removes what a killed rubber left behind and the layers nothing needs, and returns what it was. Does nothing while another one is at work.
-pub fn sweep(store: &Store) -> Result<Vec<PathBuf>> {
-    if !store.root.join("tmp").exists() {
-        return Ok(Vec::new());
-    }
-    match store.try_lock(Duration::ZERO).map_err(|error| store.explain(error))? {
-        Some(locked) => {
-            let mut removed = locked.clear_leftovers()?;
-            removed.extend(locked.remove_unused_layers()?);
-            Ok(removed)
-        }
-        None => Ok(Vec::new()),
-    }
-}
-
 impl Locked<'_> {
     pub fn store(&self) -> &Store {
         self.store
-    }
-
-    fn clear_leftovers(&self) -> Result<Vec<PathBuf>> {
-        let tmp = self.store.root.join("tmp");
-        let directory = File::open(&tmp).with_context(|| format!("cannot open {tmp:?}"))?;
-        let mut removed = Vec::new();
-        for name in below::names(&directory.into())? {
-            let path = tmp.join(&name);
-            removal::remove_tree(&path)?;
-            removed.push(path);
-        }
-        Ok(removed)
     }
 
     /// An empty directory of mode 0700 for something that is still being made; gone when dropped.
@@ -245,71 +239,47 @@ impl Locked<'_> {
 
     /// Makes the finished tree `files` the layer `digest`; a layer of that content that is there already stays.
     pub fn adopt(&self, files: &Path, digest: &str) -> Result<()> {
-        let layer = self.store.root.join("layers").join(hex(digest)?);
-        if layer.exists() {
-            return Ok(());
-        }
         // Everything below must be on disk before the name says that it is whole.
         syncfs(File::open(files)?).with_context(|| format!("syncfs({files:?})"))?;
-        fs::rename(files, &layer).with_context(|| format!("rename({files:?}, {layer:?})"))?;
+        self.adopt_synced(files, digest)?;
         sync_directory(&self.store.root.join("layers"))
     }
 
-    /// Stores `config` under `name`.
+    /// The same for one of several, where the caller syncs all of them.
+    pub fn adopt_synced(&self, files: &Path, digest: &str) -> Result<()> {
+        let layer = self.store.layer_path(digest)?;
+        if layer.exists() {
+            return Ok(());
+        }
+        fs::rename(files, &layer).with_context(|| format!("rename({files:?}, {layer:?})"))
+    }
+
+    /// Stores `config` under `name`, for what was made here.
     pub fn write_image(&self, name: &Name, config: &ImageConfiguration) -> Result<()> {
         let json = serde_json::to_vec(config).context("cannot write the image's configuration as JSON")?;
+        self.write_config(name, &json)
+    }
+
+    /// Stores the configuration under `name`, byte by byte as it came: its digest is the image's id. What the name
+    /// meant before, and nothing else needs, is removed.
+    pub fn write_config(&self, name: &Name, json: &[u8]) -> Result<()> {
+        let before = self.store.id_if_there(name)?;
+        self.write(&self.store.image_path(name), json)?;
+        match before {
+            Some(before) if before != digest(json) => self.forget(&before),
+            _ => Ok(()),
+        }
+    }
+
+    /// A whole file in the store, in one moment.
+    pub fn write(&self, path: &Path, content: &[u8]) -> Result<()> {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        make_private(directory)?;
         let mut file = tempfile::NamedTempFile::new_in(self.store.root.join("tmp"))?;
-        file.write_all(&json)?;
+        file.write_all(content)?;
         file.as_file().sync_all()?;
-        file.persist(self.store.image_path(name)).map_err(|error| error.error)?;
-        sync_directory(&self.store.root.join("images"))
-    }
-
-    /// Forgets `name` and removes every layer that no image uses any more. Returns false when there was no such image.
-    pub fn remove_image(&self, name: &Name) -> Result<bool> {
-        match fs::remove_file(self.store.image_path(name)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            other => other.with_context(|| format!("cannot remove image {name}"))?,
-        }
-        // The name goes first: a layer without an image is swept later, an image without a layer would be broken.
-        sync_directory(&self.store.root.join("images"))?;
-        self.remove_unused_layers()?;
-        Ok(true)
-    }
-
-    /// Removes the layers that no image names and no container holds (see `Image::hold`), and returns which.
-    pub fn remove_unused_layers(&self) -> Result<Vec<PathBuf>> {
-        let mut used = Vec::new();
-        for name in self.store.names()? {
-            // An image that cannot be read may use any layer: then none is removed.
-            if let Some(config) = self.store.image(&name)? {
-                used.extend(self.store.layer_paths(&config)?);
-            }
-        }
-        // What has ended can still be looked at, whatever has become of its image's name.
-        used.extend(find::all(self.store)?.into_iter().flat_map(|container| container.record.config.image));
-        let layers = self.store.root.join("layers");
-        let mut removed = Vec::new();
-        for entry in fs::read_dir(&layers)? {
-            let path = entry?.path();
-            if !used.contains(&path) && self.remove_layer(&path)? {
-                removed.push(path);
-            }
-        }
-        Ok(removed)
-    }
-
-    /// False when a container holds it.
-    fn remove_layer(&self, layer: &Path) -> Result<bool> {
-        let directory = File::open(layer).with_context(|| format!("cannot open {layer:?}"))?;
-        let Ok(_held) = Flock::lock(directory, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
-        // Renamed first, so that a kill in the middle leaves a leftover and never half a layer.
-        let name = layer.file_name().unwrap_or(OsStr::new("layer"));
-        let tmp = self.store.root.join("tmp");
-        let doomed = tmp.join(name);
-        fs::rename(layer, &doomed).with_context(|| format!("rename({layer:?}, {doomed:?})"))?;
-        removal::remove_tree(&doomed)?;
-        Ok(true)
+        file.persist(path).map_err(|error| error.error).with_context(|| format!("rename({path:?})"))?;
+        sync_directory(directory)
     }
 }
 
@@ -332,7 +302,7 @@ impl Drop for Scratch {
 }
 
 /// The hexadecimal part of a digest. It becomes a file name, so nothing else may be in it.
-fn hex(digest: &str) -> Result<&str> {
+pub fn hex(digest: &str) -> Result<&str> {
     match digest.strip_prefix("sha256:") {
         Some(hex) if hex.len() == 64 && hex.bytes().all(|byte| b"0123456789abcdef".contains(&byte)) => {
             Ok(hex)
@@ -351,7 +321,7 @@ fn default_root() -> Result<PathBuf> {
     Ok(data.join("rubber"))
 }
 
-fn make_private(directory: &Path) -> Result<()> {
+pub fn make_private(directory: &Path) -> Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -360,7 +330,7 @@ fn make_private(directory: &Path) -> Result<()> {
 }
 
 /// A rename is on disk once its directory is.
-fn sync_directory(directory: &Path) -> Result<()> {
+pub fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory)?.sync_all().with_context(|| format!("fsync({directory:?})"))
 }
 

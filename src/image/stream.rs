@@ -107,11 +107,28 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
+/// Adds all that is still to be read, and returns how many bytes that was.
+pub fn add_all(mut source: impl Read, sha256: &mut Sha256) -> io::Result<u64> {
+    let (mut buffer, mut sum) = (vec![0; BUFFER], 0);
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return Ok(sum),
+            Ok(count) => {
+                sha256.update(&buffer[..count]);
+                sum += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// The digest of these bytes as OCI writes it: `sha256:` and 64 hexadecimal digits.
 pub fn digest(bytes: &[u8]) -> String {
     written(&Sha256::digest(bytes))
 }
 
-fn written(hash: &[u8]) -> String {
+/// A SHA-256 as OCI writes it.
+pub fn written(hash: &[u8]) -> String {
     hash.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }

@@ -98,7 +98,8 @@ pub fn unpack_into(tar: impl Read, target: Below, manner: Manner) -> Result<Left
         tree.add(&mut entry, &name).with_context(|| format!("entry {}", shown(&name)))?;
         entries += 1;
     }
-    ensure!(entries > 0, "the archive is empty");
+    // A layer may change nothing.
+    ensure!(entries > 0 || tree.manner.purpose == Purpose::Layer, "the archive is empty");
     // A tar ends with zeros. One that ends with its source was cut off, if only between two entries.
     ensure!(!archive.into_inner().ended, "the archive is cut off after entry {entries}");
     tree.finish()

@@ -12,6 +12,7 @@ pub mod overlay;
 #[cfg_attr(feature = "exercise-pivot_root", path = "../../workshop/03_pivot_root/exercise.rs")]
 pub mod pivot_root;
 
+pub mod idmap;
 pub mod ipc;
 #[cfg_attr(feature = "exercise-net", path = "../../workshop/07_net/exercise.rs")]
 pub mod net;
@@ -30,8 +31,10 @@ pub mod memory;
 pub mod devices;
 pub mod volumes;
 
+pub mod namespaces;
 pub mod rlimits;
 
+#[cfg_attr(feature = "exercise-capabilities", path = "../../workshop/11_capabilities/exercise.rs")]
 pub mod capabilities;
 #[cfg_attr(feature = "exercise-user", path = "../../workshop/10_user/exercise.rs")]
 pub mod user;

@@ -1,6 +1,6 @@
 //! Mount namespace: a mount table of our own, and the kernel's filesystems on it.
 
-use super::Layer;
+use super::namespaces::{Namespace, Whose};
 use crate::{config::Config, narrate, sys};
 use anyhow::{Result, bail};
 use nix::{errno::Errno, mount::MsFlags, sched::CloneFlags};
@@ -56,7 +56,7 @@ pub fn dev(config: &Config) -> Result<()> {
     sys::mkdir(Path::new("/dev/shm"), 0o1777)?;
     mount("tmpfs", "/dev/shm", NO_TRICKS, "mode=1777,size=65536k")?;
     // Queues belong to an IPC namespace; mounted in the host's they would be the host's.
-    if config.layers.contains(Layer::Ipc) {
+    if *config.namespaces.of(Namespace::Ipc) != Whose::Host {
         sys::mkdir(Path::new("/dev/mqueue"), 0o1777)?;
         mount("mqueue", "/dev/mqueue", NO_TRICKS, "")?;
     }

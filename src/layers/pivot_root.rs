@@ -22,8 +22,9 @@ pub fn bind(config: &Config) -> Result<()> {
 /// What the mount that holds `directory` forbids. In a user namespace such a flag is locked: a
 /// mount that would lose it is refused (mount_namespaces(7)). /home often has some.
 fn forbidden_already(directory: &Path) -> Result<MsFlags> {
-    // In a rehearsal the directory is not there, but what it would be in is.
-    let held = statvfs(directory.parent().unwrap_or(directory))?.flags();
+    // In a rehearsal the directory is not there, nor perhaps the store, but what they would be in is.
+    let place = directory.ancestors().find(|place| place.exists()).unwrap_or(directory);
+    let held = statvfs(place)?.flags();
     let flags = [
         (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
         (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),

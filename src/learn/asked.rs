@@ -5,10 +5,23 @@ use crate::layers::{
     cgroup::{self, Version},
     cpu,
 };
+use caps::Capability;
 use serde_json::{Value, json};
 
 /// A group the caller is in, that the container should not be.
 pub const HOSTS_GROUP: u32 = 4242;
+/// What root passes on to all it starts (inheritable and ambient), and should not to a container.
+pub const HOSTS_CAPABILITY: Capability = Capability::CAP_SYSLOG;
+/// Two of these are asked for: no attack gets on with them.
+const CAPABILITIES: [Capability; 7] = [
+    Capability::CAP_FOWNER,
+    Capability::CAP_FSETID,
+    Capability::CAP_KILL,
+    Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_SYS_CHROOT,
+    Capability::CAP_AUDIT_WRITE,
+    Capability::CAP_SETFCAP,
+];
 
 /// All of it comes out of `nonce`; what no container should learn is the `secret`.
 pub fn run(nonce: &str, secret: &str) -> Value {
@@ -18,10 +31,21 @@ pub fn run(nonce: &str, secret: &str) -> Value {
     run["uid"] = (1000 + number(4)).into();
     run["gid"] = (2000 + number(6)).into();
     run["hosts_group"] = HOSTS_GROUP.into();
+    run["caller"] = if nix::unistd::geteuid().is_root() { "root" } else { "user" }.into();
+    run["hosts_capability"] = HOSTS_CAPABILITY.to_string().into();
+    run["capabilities"] = two_of(number(0) as usize, number(2) as usize);
     run["expected_code"] = (64 + number(8) % 32).into();
     run["nonce"] = nonce.into();
     run["secret"] = secret.into();
     run
+}
+
+/// In the kernel's order.
+fn two_of(a: usize, b: usize) -> Value {
+    let first = a % CAPABILITIES.len();
+    let second = (first + 1 + b % (CAPABILITIES.len() - 1)) % CAPABILITIES.len();
+    let two = [first.min(second), first.max(second)];
+    json!(two.map(|number| CAPABILITIES[number].to_string()))
 }
 
 /// Limits to ask for, another each time, and what the kernel should make of them: bytes, microseconds.

@@ -6,10 +6,13 @@
 use crate::sys;
 use anyhow::{Context, Result, bail};
 use nix::{
+    errno::Errno,
     mount::MsFlags,
     sys::{
         resource::{UsageWho, getrusage},
         signal::Signal,
+        socket::{AddressFamily, SockFlag, SockType, socket},
+        stat::{Mode, SFlag, makedev, mknod},
         time::TimeVal,
         wait::{WaitStatus, waitpid},
     },
@@ -22,7 +25,9 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     os::{
+        fd::IntoRawFd,
         linux::net::SocketAddrExt,
+        unix::fs::chown,
         unix::net::{SocketAddr as UnixAddress, UnixStream},
     },
     path::Path,
@@ -58,6 +63,11 @@ pub struct Told {
 pub const VARIABLE: &str = "RUBBER_HOSTS_SECRET";
 /// What `owner` writes.
 pub const MINE: &str = "/tmp/mine";
+/// What `disk` makes, with a number that no device has: "for local and experimental use" (block 240).
+pub const NODE: &str = "/dev/disk";
+/// What `give` gives away, and whose it is then.
+pub const GIVEN: &str = "/tmp/given";
+const SOMEBODY: u32 = 4242;
 /// Bounds that do no harm where nothing else bounds them.
 const BYTES: usize = 128 << 20;
 const PROCESSES: usize = 100;
@@ -82,6 +92,10 @@ const ALL: &[(&str, Attack)] = &[
     ("hog", hog),
     ("forks", forks),
     ("owner", owner),
+    ("disk", disk),
+    ("raw", raw),
+    ("clock", clock),
+    ("give", give),
 ];
 
 pub fn attempt(name: &str, orders: &Orders) -> Told {
@@ -255,6 +269,42 @@ fn forks(_: &Orders) -> Result<Value> {
 fn owner(orders: &Orders) -> Result<Value> {
     fs::write(MINE, &orders.nonce).with_context(|| format!("open({MINE:?})"))?;
     Ok(MINE.into())
+}
+
+// ---- 11 capabilities -----------------------------------------------------------------
+
+/// Nobody opens it: to have made it is enough, for a node with the number of a disk is the disk.
+fn disk(_: &Orders) -> Result<Value> {
+    let device = makedev(240, 7);
+    mknod(NODE, SFlag::S_IFBLK, Mode::S_IRUSR, device)
+        .with_context(|| format!("mknod({NODE:?}, S_IFBLK|0400, makedev(240, 7))"))?;
+    Ok(device.into())
+}
+
+/// It sees every packet, and stays open until we end.
+fn raw(_: &Orders) -> Result<Value> {
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None);
+    let socket = socket.context("socket(AF_PACKET, SOCK_RAW)")?;
+    Ok(socket.into_raw_fd().into())
+}
+
+/// The kernel keeps an estimate of how wrong its clock is. Who may write it may set the clock; it is
+/// written as it was.
+fn clock(_: &Orders) -> Result<Value> {
+    // SAFETY: adjtimex(2) reads and writes one timex, which is ours; all zeroes only asks.
+    unsafe {
+        let mut time: libc::timex = std::mem::zeroed();
+        Errno::result(libc::adjtimex(&mut time))?;
+        time.modes = libc::ADJ_ESTERROR;
+        Errno::result(libc::adjtimex(&mut time)).context("adjtimex(ADJ_ESTERROR)")?;
+    }
+    Ok("set".into())
+}
+
+fn give(orders: &Orders) -> Result<Value> {
+    fs::write(GIVEN, &orders.nonce).with_context(|| format!("open({GIVEN:?})"))?;
+    chown(GIVEN, Some(SOMEBODY), None).with_context(|| format!("chown({GIVEN:?}, {SOMEBODY}, -1)"))?;
+    Ok(SOMEBODY.into())
 }
 
 // ---- how ---------------------------------------------------------------------------

@@ -20,6 +20,9 @@ pub struct Chapter {
     /// For `rubber run`, with `{run.id}` and the like filled in.
     #[serde(default)]
     pub flags: Vec<String>,
+    /// More of them, for this chapter alone: `flags` stay on in those after it.
+    #[serde(default)]
+    pub flags_here: Vec<String>,
     pub step: Vec<Step>,
     pub check: Vec<Check>,
     #[serde(default)]
@@ -52,7 +55,8 @@ pub struct Check {
     pub id: String,
     /// The step that makes it hold.
     pub step: u8,
-    /// The cgroup version it is about, where it is about one: `v1` or `v2`.
+    /// The cgroup version it is about, where it is about one: `v1` or `v2`. Or `root`, where the kernel keeps
+    /// an ordinary user from going wrong.
     #[serde(default)]
     pub only: Option<String>,
     /// All of these must hold: see `expect`.
@@ -80,7 +84,8 @@ pub struct Diagnosis {
     pub id: String,
     /// The step whose hints help.
     pub step: u8,
-    /// The cgroup version on which one can be wrong in this way, where the other knows no such thing.
+    /// The cgroup version on which one can be wrong in this way, where the other knows no such thing; or
+    /// `root`, as only root can be.
     #[serde(default)]
     pub only: Option<String>,
     /// It is this one when all of these hold, and none above it in the file does.
@@ -121,6 +126,9 @@ pub struct Attack {
     pub man: String,
     /// Why an ordinary user cannot be shown that it works before.
     pub root_only: Option<String>,
+    /// It is stopped by what this chapter alone asks for, its `flags_here`.
+    #[serde(default)]
+    pub only_here: bool,
 }
 
 /// To be answered before anything is built.
@@ -198,10 +206,22 @@ impl Chapter {
         self.attack.iter().filter(move |attack| is_root || attack.root_only.is_none())
     }
 
+    /// What it asks of a container of its own, and what stays on in later chapters.
+    pub fn all_flags(&self) -> impl Iterator<Item = &String> {
+        self.flags.iter().chain(&self.flags_here)
+    }
+
+    /// The attacks that must fail in later chapters, too.
+    pub fn lasting(&self) -> impl Iterator<Item = &Attack> {
+        self.attack.iter().filter(|attack| !attack.only_here)
+    }
+
     /// What of the chapter this machine did not try: it has one version of cgroups.
     pub fn untried(&self, facts: &Value) -> Option<String> {
         let (here, other) = if facts["run"]["cgroup"] == "v2" { (2, 1) } else { (1, 2) };
-        let has_both = self.diagnosis.iter().any(|diagnosis| diagnosis.only.is_some());
+        let is_versions = |only: &String| only.starts_with('v');
+        let has_both =
+            self.diagnosis.iter().any(|diagnosis| diagnosis.only.as_ref().is_some_and(is_versions));
         has_both.then(|| {
             format!(
                 "  tried        version {here} of cgroups; what you wrote for {other} was only compiled\n"

@@ -24,19 +24,16 @@ pub fn prove(
     let all = Chapter::all(checkout)?;
     let until: Vec<_> = all.iter().filter(|other| other.number() < chapter.number()).collect();
     let mut earlier = runnable(&until);
-    let flags = |chapters: &[&Chapter]| chapters.iter().flat_map(|chapter| chapter.flags.clone()).collect();
-    let mut attempt = Attempt {
-        binary,
-        layer: Some(layer.into()),
-        flags: flags(&[&earlier[..], &[chapter]].concat()),
-        attacks: vec![],
-    };
+    let flags = |earlier: &[&Chapter]| earlier.iter().flat_map(|chapter| chapter.flags.clone()).collect();
+    let and_own = |flags: Vec<String>| flags.into_iter().chain(chapter.all_flags().cloned()).collect();
+    let mut attempt =
+        Attempt { binary, layer: Some(layer.into()), flags: and_own(flags(&earlier)), attacks: vec![] };
     let mut facts = arena::run(&attempt)?;
     // What the arena lacks for an earlier chapter is known only now.
     let all_of_them = earlier.len();
     earlier.retain(|chapter| matches!(verdict::lacking(chapter, None, &facts), Ok(None)));
     if earlier.len() < all_of_them {
-        attempt.flags = flags(&[&earlier[..], &[chapter]].concat());
+        attempt.flags = and_own(flags(&earlier));
         facts = arena::run(&attempt)?;
     }
     if let Some(wrong) = verdict::judge(checkout, chapter, &earlier, &facts)? {
@@ -54,11 +51,14 @@ pub fn prove(
         return Ok((Outcome::Cannot { why }, facts));
     }
     // ... and then all of them.
-    let against = [&earlier[..], &[chapter]].concat();
-    let attacks = against.iter().flat_map(|chapter| &chapter.attack);
-    attempt.attacks = attacks.map(|attack| attack.id.clone()).collect();
+    attempt.attacks = against(chapter, &earlier).map(|attack| attack.id.clone()).collect();
     facts["attacked"] = arena::run(&attempt)?;
     Ok((after_attacks(chapter, &earlier, &facts["attacked"])?, facts))
+}
+
+/// All that must fail now: the earlier chapters' attacks, and its own.
+fn against<'a>(chapter: &'a Chapter, earlier: &[&'a Chapter]) -> impl Iterator<Item = &'a Attack> {
+    earlier.iter().flat_map(|chapter| chapter.lasting()).chain(&chapter.attack)
 }
 
 /// Why this machine cannot tell: an attack that should work without the chapter's layer, and does not.
@@ -78,8 +78,7 @@ fn after_attacks(chapter: &Chapter, earlier: &[&Chapter], facts: &Value) -> Resu
     if let Some(finding) = not_trusted(&facts["run"]) {
         return Ok(Outcome::Wrong(finding));
     }
-    let attacks = || earlier.iter().copied().chain([chapter]).flat_map(|chapter| &chapter.attack);
-    for attack in attacks() {
+    for attack in against(chapter, earlier) {
         if facts["attack"][&attack.id].is_null() || facts["attacked"].is_null() {
             return Ok(Outcome::Wrong(ended(attack, facts)));
         }
@@ -93,7 +92,11 @@ fn after_attacks(chapter: &Chapter, earlier: &[&Chapter], facts: &Value) -> Resu
     Ok(Outcome::Pass(Stand {
         stopped: shown.iter().map(|attack| attack.says.clone()).collect(),
         untold: rest.into_iter().filter_map(untold).collect(),
-        attacks: earlier.iter().flat_map(|chapter| chapter.shown_here()).count(),
+        attacks: earlier
+            .iter()
+            .flat_map(|chapter| chapter.shown_here())
+            .filter(|attack| !attack.only_here)
+            .count(),
         checks: earlier.iter().flat_map(|chapter| &chapter.check).filter(|check| !check.only_here).count(),
     }))
 }

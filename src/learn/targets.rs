@@ -62,13 +62,18 @@ impl Targets {
     /// After all attacks, while the attacker `pid` still stands there.
     pub fn look(&self, pid: i32) -> Value {
         let alive = matches!(waitpid(self.bystander, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive));
-        let mine = Path::new("/proc").join(pid.to_string()).join("root").join(&attack::MINE[1..]);
+        let process = Path::new("/proc").join(pid.to_string());
+        let about = |file: &str| process.join("root").join(&file[1..]).symlink_metadata().ok();
         json!({
             "bystander": if alive { "alive" } else { "dead" },
             "loopback": self.loopback.accept().ok().map(|(caller, _)| heard(caller.as_fd())),
             "abstract": self.socket.accept().ok().map(|(caller, _)| heard(caller.as_fd())),
             "bytes": bytes_below(&Path::new(ground::STORE).join("containers")),
-            "owner": mine.symlink_metadata().ok().map(|about| about.uid()),
+            "owner": about(attack::MINE).map(|about| about.uid()),
+            "node": about(attack::NODE).map(|about| about.rdev()),
+            "given": about(attack::GIVEN).map(|about| about.uid()),
+            // Behind a line of titles.
+            "raw": fs::read_to_string(process.join("net/packet")).ok().map(|table| table.lines().count() - 1),
             // Where there is no such number (the root of version 2) nobody was.
             "throttled": facts::cpu_stat(pid, "nr_throttled").unwrap_or(0),
         })

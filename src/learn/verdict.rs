@@ -143,9 +143,10 @@ pub fn all_hold(expressions: &[String], facts: &Value) -> Result<bool> {
     expressions.iter().try_fold(true, |all, text| Ok(all && holds(text, facts)?))
 }
 
-/// Whether it is about the cgroup version there is.
+/// Whether it is about the cgroup version there is, and about who runs it.
 fn concerns(only: &Option<String>, facts: &Value) -> bool {
-    only.as_ref().is_none_or(|version| facts["run"]["cgroup"] == **version)
+    let here = |only: &String| facts["run"]["cgroup"] == **only || facts["run"]["caller"] == **only;
+    only.as_ref().is_none_or(here)
 }
 
 /// What the machine lacks for this check, or for all of them.

@@ -17,6 +17,7 @@ use crate::{
     sys,
 };
 use anyhow::{Context, Result};
+use caps::CapSet;
 use nix::{
     cmsg_space,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -150,6 +151,11 @@ impl Watch {
         let secret = File::open(ground::CANARY)?;
         let is_root = nix::unistd::geteuid().is_root();
         let groups = ground::lists_of_members()?;
+        if is_root {
+            // Where our own root lacks it, there is nothing to pass on.
+            let _ = [CapSet::Inheritable, CapSet::Ambient]
+                .map(|set| caps::raise(None, set, asked::HOSTS_CAPABILITY));
+        }
         // SAFETY: write(2), fcntl(2) and setgroups(2) only, between fork and exec.
         unsafe {
             command.pre_exec(move || {

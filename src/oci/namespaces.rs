@@ -3,7 +3,7 @@
 use super::story;
 use crate::{
     config::Config,
-    sys::{self, mounts::HERE},
+    sys::{self, CLONE_NEWTIME, mounts::HERE},
 };
 use anyhow::{Context, Result};
 use nix::{
@@ -18,8 +18,6 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
-
-pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(nix::libc::CLONE_NEWTIME);
 
 #[derive(Clone, Debug)]
 pub struct Namespace {

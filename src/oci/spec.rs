@@ -6,12 +6,13 @@ use super::{
     devices::{self, Node},
     hooks::{Hook, Hooks},
     mounts::{How, Mount, What},
-    namespaces::{self, CLONE_NEWTIME, Ids, Namespace},
+    namespaces::{self, Ids, Namespace},
     options, process,
 };
 use crate::{
     config::{Config, Device, Limits, Rlimit},
     layers::{Layer, Layers, cgroup::Version, rlimits},
+    sys::CLONE_NEWTIME,
 };
 use anyhow::{Context, Result, bail, ensure};
 use caps::Capability;

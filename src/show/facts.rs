@@ -3,7 +3,7 @@
 use super::columns::{WIDTH, bytes, cell, fit, wrap};
 use crate::facts::{CAPABILITY_SETS, Facts, IdRange, Ids, Mount, NAMESPACES};
 use anstyle::{AnsiColor, Style};
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 /// Width of the first column, with the space after it.
 const KEY: usize = 19;
@@ -99,6 +99,14 @@ fn namespaces(table: &mut Table) {
             table.row(kind, inode.map(|inode| inode.to_string()));
         }
     }
+    table.row("clocks", facts.time_offsets.as_ref().map(clocks));
+}
+
+/// By how much they differ from the machine's.
+pub fn clocks(offsets: &BTreeMap<String, f64>) -> String {
+    let shifted = offsets.iter().filter(|(_, seconds)| **seconds != 0.0);
+    let shifted: Vec<_> = shifted.map(|(clock, seconds)| format!("{clock} {seconds:+} s")).collect();
+    if shifted.is_empty() { "as the machine's".into() } else { shifted.join(", ") }
 }
 
 fn files(table: &mut Table) {

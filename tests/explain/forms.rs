@@ -263,3 +263,31 @@ fn explain_dry_run_does_nothing() {
     assert!(done.is_empty(), "{done:?}");
     assert_eq!(listing(Path::new(&root)), before);
 }
+
+/// Where nothing is made yet, every stage can be planned, and nothing is made by that.
+#[test]
+fn explain_dry_run_needs_nothing_that_is_made() {
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().join("not/yet/there");
+    let run = |flags: &[&str]| {
+        let mut command = std::process::Command::new(super::RUBBER);
+        command.arg("--root").arg(&store).args(["run", "--dry-run"]).args(flags);
+        command.args(["-v", "data:/data", "busybox", "true"]).output().unwrap()
+    };
+    let layers: Vec<serde_json::Value> =
+        serde_json::from_slice(&rubber(["layers", "--format", "json"]).output().unwrap().stdout).unwrap();
+    let layers: std::collections::BTreeSet<_> =
+        layers.iter().filter_map(|step| step["layer"].as_str()).filter(|layer| *layer != "seccomp").collect();
+    assert!(layers.len() > 12, "{layers:?}");
+    for layer in layers {
+        let left_out = format!("mount,pivot_root,overlay,{layer}");
+        let stages = [["--until", layer], ["--without", layer], ["--without", &left_out]];
+        // Without a process there is nobody to isolate, and what needs a mount says so.
+        let is_refused = |flags: &[&str; 2]| flags[0] == "--without" && ["process", "mount"].contains(&layer);
+        for flags in stages.iter().filter(|flags| !is_refused(flags)) {
+            let output = run(&flags[..]);
+            assert!(output.status.success(), "{flags:?}: {}", text(&output.stderr));
+        }
+    }
+    assert_eq!(listing(place.path()).len(), 0);
+}

@@ -119,8 +119,8 @@ fn what_is_no_root_filesystem_is_told_apart() {
     let save = Tar::new().file("manifest.json", "[{\"Config\":\"c\",\"Layers\":[\"l\"]}]").file("l", "");
     let layout = Tar::new().file("oci-layout", "{}").file("index.json", "{}");
     let cases: Vec<(&str, Vec<u8>)> = vec![
-        ("docker save", save.bytes()),
-        ("OCI image layout", layout.bytes()),
+        ("its config \"c\" is missing", save.bytes()),
+        ("its index.json makes no sense", layout.bytes()),
         ("empty", vec![]),
         ("empty", vec![0; 1024]),
         ("not a tar archive", b"hello, world\n".repeat(100)),

@@ -58,7 +58,7 @@ fn a_killed_import_leaves_no_image_and_the_next_one_clears_up() {
     let tar = Tar::new().file("a", &"x".repeat(100_000)).bytes();
     let mut command = place.command(&["import", "-", "it"]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.as_mut().unwrap().write_all(&tar[..60_000]).unwrap();
+    child.stdin.as_mut().unwrap().write_all(&tar[..80_000]).unwrap();
     let began = Instant::now();
     while entries(&place.store().join("tmp")).is_empty() && began.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(5));
@@ -74,10 +74,10 @@ fn a_killed_import_leaves_no_image_and_the_next_one_clears_up() {
 #[test]
 fn a_second_import_waits_for_the_first() {
     let place = Place::new();
-    let tar = Tar::new().file("a", "x").bytes();
+    let tar = Tar::new().file("a", &"x".repeat(100_000)).bytes();
     let mut first = place.command(&["import", "-", "first"]);
     let mut first = first.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    first.stdin.as_mut().unwrap().write_all(&tar[..512]).unwrap();
+    first.stdin.as_mut().unwrap().write_all(&tar[..80_000]).unwrap();
     while entries(&place.store().join("tmp")).is_empty() {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -86,7 +86,7 @@ fn a_second_import_waits_for_the_first() {
     let second = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(1300));
     assert_eq!(entries(&place.store().join("images")).len(), 0);
-    first.stdin.take().unwrap().write_all(&tar[512..]).unwrap();
+    first.stdin.take().unwrap().write_all(&tar[80_000..]).unwrap();
     assert!(first.wait().unwrap().success());
     let second = second.wait_with_output().unwrap();
     assert!(second.status.success());

@@ -56,8 +56,8 @@ fn table_names_each_layer_as_its_file() {
     let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/layers")).unwrap();
     let mut files: BTreeSet<_> =
         files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect();
-    // What the cgroup layers have in common, what is each process's own, and the list itself.
-    assert!(files.remove("mod") && files.remove("cgroup") && files.remove("rlimits"));
+    // What the cgroup layers have in common, whose each namespace is, what is each process's own, and the list itself.
+    assert!(["cgroup", "namespaces", "rlimits", "mod"].iter().all(|file| files.remove(*file)));
     let layers: BTreeSet<_> = rows().iter().map(|row| row["layer"].as_str().unwrap().to_owned()).collect();
     assert_eq!(layers, files);
 }

@@ -129,8 +129,7 @@ fn the_caller_is_let_go_of() {
     let output = Command::new("timeout").args(["60", "sh", "-c", &script]).output().unwrap();
     assert!(output.status.success() && begin.elapsed() < Duration::from_secs(50), "{output:?}");
     let pid = place.list()[0]["pid"].as_i64().unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned();
+    let parent = supervisor(pid as i32);
     let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap();
     assert_eq!(name.trim(), "rubber:box");
     assert_eq!(std::fs::read_dir(format!("/proc/{parent}/task")).unwrap().count(), 1, "no threads");
@@ -141,4 +140,38 @@ fn the_caller_is_let_go_of() {
             PathBuf::from("/dev/null")
         );
     }
+}
+
+/// Whoever only waits has given back the pages that made the container; and serves as before when it goes on.
+#[test]
+fn a_supervisor_that_waits_takes_less_than_a_mebibyte() {
+    let place = Place::new("idle");
+    place.say(&[
+        "run",
+        "-d",
+        "-i",
+        "--name",
+        "box",
+        "busybox",
+        "sh",
+        "-c",
+        "while read word; do echo got $word; done",
+    ]);
+    let pid = place.list()[0]["pid"].as_i64().unwrap() as i32;
+    let supervisor = supervisor(pid);
+    let share = || {
+        let rollup = std::fs::read_to_string(format!("/proc/{supervisor}/smaps_rollup")).unwrap();
+        let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+        pss.trim().trim_end_matches(" kB").parse::<u32>().unwrap()
+    };
+    for turn in ["one", "two"] {
+        wait_until("the giving back", || share() < 1024);
+        let mut attach = place.rubber(&["attach", "box"]);
+        let mut attach = attach.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(attach.stdin.as_mut().unwrap(), format!("{turn}\n").as_bytes()).unwrap();
+        wait_until("the answer", || place.say(&["logs", "box"]).contains(&format!("got {turn}")));
+        let _ = attach.kill();
+        attach.wait().unwrap();
+    }
+    wait_until("the giving back after some work", || share() < 1024);
 }

@@ -11,9 +11,7 @@ fn a_container_ends_with_its_rubber_and_says_so() {
     let place = Place::new("lost");
     let id = place.say(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
     let pid = place.list()[0]["pid"].as_i64().unwrap() as i32;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
-    kill(Pid::from_raw(parent), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(supervisor(pid)), Signal::SIGKILL).unwrap();
     wait_until("its end", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
     wait_until("the end of its rubber", || place.list()[0]["state"] == "exited");
     assert!(place.say(&["ps", "-a"]).contains("lost"));

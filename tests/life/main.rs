@@ -97,6 +97,12 @@ impl Drop for Place {
     }
 }
 
+/// The rubber beside the container whose first process is `pid`.
+pub fn supervisor(pid: i32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
+}
+
 /// Until `done` holds.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();

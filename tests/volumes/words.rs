@@ -70,7 +70,7 @@ fn words_that_are_wrong_are_told_with_what_would_be_right() {
         (vec!["--sysctl", "net...kernel.pid_max=1"], &["no name"]),
         (vec!["--sysctl", "=1"], &["no name"]),
         (vec!["--sysctl", "net.nosuch=1"], &["/proc/sys/net/nosuch"]),
-        (vec!["--without", "net", "--sysctl", "net.ipv4.ip_forward=1"], &["net layer is off"]),
+        (vec!["--without", "net", "--sysctl", "net.ipv4.ip_forward=1"], &["net namespace is the host's"]),
         (vec!["--env-file", "/no/such"], &["--env-file /no/such"]),
         (vec!["--env-file", &file], &["line 2", "bad name"]),
         (vec!["--group-add", "nosuch"], &[if is_root() { "no group \"nosuch\"" } else { "group" }]),

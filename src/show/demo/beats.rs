@@ -16,6 +16,7 @@ const DEMOS: &[(Layer, &str)] = &[
     (Layer::Cpu, include_str!("../../../workshop/08_cpu/demo.toml")),
     (Layer::Memory, include_str!("../../../workshop/09_memory/demo.toml")),
     (Layer::User, include_str!("../../../workshop/10_user/demo.toml")),
+    (Layer::Capabilities, include_str!("../../../workshop/11_capabilities/demo.toml")),
 ];
 
 pub struct Chapter {

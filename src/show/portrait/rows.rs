@@ -274,4 +274,7 @@ fn other_namespaces(view: &View, row: &mut Row) {
         Whose::Unknown => NO_PROC.to_owned(),
     };
     row.host = (!shared.is_empty()).then(|| format!("shared: {shared}"));
+    let offsets =
+        view.here.time_offsets.iter().find(|offsets| offsets.values().any(|seconds| *seconds != 0.0));
+    row.more = offsets.map(|offsets| format!("clocks: {}", crate::show::facts::clocks(offsets)));
 }

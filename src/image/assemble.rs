@@ -1,0 +1,173 @@
+//! An image of blobs that are in the store: its layers are unpacked, and then it gets its name.
+
+use super::{
+    blobs,
+    import::{new_root, unpack_layer},
+    manifest::{Descriptor, MOST_BYTES, Manifest, Platform},
+    manifest_of,
+    name::Name,
+    store::{Locked, Scratch, Store, hex, sync_directory},
+    stream::{self, digest},
+    unpack::{LeftOut, Purpose},
+};
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::unistd::syncfs;
+use oci_spec::image::ImageConfiguration;
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+/// What became of it.
+pub struct Assembled {
+    pub config: ImageConfiguration,
+    pub left_out: LeftOut,
+    /// How many layers were not there yet.
+    #[allow(dead_code)] // for pull, save and inspect
+    pub unpacked: usize,
+}
+
+/// Makes the image `name` of a manifest and its config, whose layers must be among the store's blobs. Only those that
+/// are not unpacked yet are read; `watch` is told of them: which layer, and how many bytes of its blob came since.
+pub fn assemble(
+    locked: &Locked,
+    name: &Name,
+    manifest: &Manifest,
+    config: &[u8],
+    platform: &Platform,
+    watch: &dyn Fn(usize, u64),
+) -> Result<Assembled> {
+    let checked = checked(manifest, config, platform).with_context(|| format!("image {name}"))?;
+    let assembled = put_together(locked, name, manifest, checked, watch).and_then(|assembled| {
+        locked.write(&locked.store().manifest_path(&manifest.config.digest)?, &manifest.raw)?;
+        locked.write_config(name, config)?;
+        Ok(assembled)
+    });
+    assembled.map_err(|error| locked.store().explain(error))
+}
+
+/// The manifest that `name` came by; `None` for what is not there or was made here.
+#[allow(dead_code)] // for pull, save and inspect
+pub fn stored(store: &Store, name: &Name) -> Result<Option<Manifest>> {
+    let Some(id) = store.id_if_there(name)? else { return Ok(None) };
+    manifest_of(store, &id)
+}
+
+/// The configuration, if it is the one that the manifest means, and this machine's.
+pub fn checked(manifest: &Manifest, bytes: &[u8], platform: &Platform) -> Result<ImageConfiguration> {
+    let size = bytes.len() as u64;
+    ensure!(size <= MOST_BYTES, "its config has {size} bytes: more than {MOST_BYTES} are refused");
+    let (found, promised) = (digest(bytes), &manifest.config.digest);
+    ensure!(found == *promised, "its config is {found}, and the manifest promises {promised}");
+    let config: ImageConfiguration =
+        serde_json::from_slice(bytes).with_context(|| format!("its config {promised} makes no sense"))?;
+    let ids = config.rootfs().diff_ids();
+    ids.iter().try_for_each(|id| hex(id).map(drop))?;
+    let (layers, named) = (manifest.layers.len(), ids.len());
+    ensure!(
+        layers == named,
+        "its manifest has {layers} layers and its config {named}: they do not belong together"
+    );
+    let made_for = Platform {
+        os: config.os().to_string(),
+        architecture: config.architecture().to_string(),
+        variant: String::new(),
+    };
+    ensure!(
+        made_for.fits(platform),
+        "it is made for {made_for}, and {platform} was wanted: --platform {made_for} takes it all the same"
+    );
+    Ok(config)
+}
+
+fn put_together(
+    locked: &Locked,
+    name: &Name,
+    manifest: &Manifest,
+    config: ImageConfiguration,
+    watch: &dyn Fn(usize, u64),
+) -> Result<Assembled> {
+    let store = locked.store();
+    let mut left_out = LeftOut::default();
+    let (mut made, mut seen) = (Vec::new(), HashSet::new());
+    for (number, (layer, diff_id)) in manifest.layers.iter().zip(config.rootfs().diff_ids()).enumerate() {
+        if !seen.insert(diff_id) || store.layer_path(diff_id)?.is_dir() {
+            continue;
+        }
+        let one = unpack(locked, layer, diff_id, &|bytes| watch(number, bytes));
+        let (scratch, files, left) =
+            one.with_context(|| format!("image {name}, layer {} ({})", number + 1, layer.digest))?;
+        left_out.devices.extend(left.devices);
+        left_out.owners += left.owners;
+        made.push((scratch, files, diff_id));
+    }
+    // All of them at once: each sync may have to wait for all that others write.
+    if let Some((scratch, _, _)) = made.first() {
+        syncfs(File::open(scratch.path())?).context("syncfs()")?;
+    }
+    for (_, files, diff_id) in &made {
+        locked.adopt_synced(files, diff_id)?;
+    }
+    sync_directory(&store.root().join("layers"))?;
+    let unpacked = made.len();
+    Ok(Assembled { config, left_out, unpacked })
+}
+
+/// One layer, in a directory of its own that is not in its place yet.
+fn unpack(
+    locked: &Locked,
+    layer: &Descriptor,
+    diff_id: &str,
+    watch: &dyn Fn(u64),
+) -> Result<(Scratch, PathBuf, LeftOut)> {
+    let blob =
+        blobs::whole(locked.store(), &layer.digest)?.context("its blob is not in the store: get it again")?;
+    let scratch = locked.scratch()?;
+    let files = new_root(&scratch)?;
+    let watched = Watched { source: &*blob.file, watch };
+    let unpacked = stream::decompress(watched).and_then(|tar| {
+        let (found, left_out) = unpack_layer(tar, &files, Purpose::Layer)?;
+        ensure!(found == diff_id, "it unpacks to {found}, and the config promises {diff_id}: refused");
+        Ok(left_out)
+    });
+    match unpacked {
+        Ok(left_out) => Ok((scratch, files, left_out)),
+        // Whoever made the image is to blame only if the disk is not.
+        Err(error) if blob.is_sound()? => Err(error),
+        Err(_) => {
+            drop(blob);
+            blobs::remove(locked.store(), &layer.digest)?;
+            Err(anyhow!("its blob in the store was damaged, and is removed: get the image again"))
+        }
+    }
+}
+
+/// Whether all that the image needs is there, unpacked and as blobs; what is in it is not looked at.
+#[allow(dead_code)] // for pull, save and inspect
+pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration) -> Result<bool> {
+    let blob_is_there = |layer: &Descriptor| -> Result<bool> {
+        let path = store.blob_path(&layer.digest)?;
+        Ok(path.metadata().is_ok_and(|found| found.len() == layer.size))
+    };
+    for layer in &manifest.layers {
+        if !blob_is_there(layer)? {
+            return Ok(false);
+        }
+    }
+    Ok(store.layer_paths(config)?.iter().all(|layer| layer.is_dir()))
+}
+
+struct Watched<'a, R> {
+    source: R,
+    watch: &'a dyn Fn(u64),
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(into)?;
+        (self.watch)(count as u64);
+        Ok(count)
+    }
+}

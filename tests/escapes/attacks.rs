@@ -1,0 +1,98 @@
+//! The attacks: each a word of attack.c's, what it is aimed at, and the lock that stops it.
+
+/// How it is carried out.
+#[derive(Clone, Copy, PartialEq)]
+pub enum How {
+    /// By the container's command.
+    Inside,
+    /// The same, with a terminal of the caller's for stdin and none of its own.
+    AtTerminal,
+    /// No flag takes the lock off, so that it works is seen without any container.
+    NoContainer,
+}
+
+pub struct Attack {
+    /// What it tries, as the table says it.
+    pub name: &'static str,
+    pub how: How,
+    /// For attack.c; a word such as `{canary}` is a thing of the stage's.
+    pub words: &'static [&'static str],
+    /// For `rubber run`, where the lock is one that has to be asked for; the name tells it.
+    pub with: &'static [&'static str],
+    /// A file that a kernel without such a thing does not have.
+    pub needs: &'static str,
+    /// For `rubber run`, to take the lock off.
+    pub without: &'static [&'static str],
+}
+
+impl Attack {
+    /// How the lock is taken off, as the table says it.
+    pub fn lock(&self) -> String {
+        match (self.how, self.without) {
+            (How::NoContainer | How::AtTerminal, _) => "no container".into(),
+            (_, flags) => format!("`{}`", flags.join(" ")),
+        }
+    }
+}
+
+const fn row(name: &'static str, words: &'static [&'static str], without: &'static [&'static str]) -> Attack {
+    Attack { name, how: How::Inside, words, with: &[], needs: "/", without }
+}
+
+impl Attack {
+    const fn how(self, how: How) -> Attack {
+        Attack { how, ..self }
+    }
+
+    const fn needs(self, needs: &'static str) -> Attack {
+        Attack { needs, ..self }
+    }
+
+    const fn with(self, with: &'static [&'static str]) -> Attack {
+        Attack { with, ..self }
+    }
+}
+
+/// Without what a filter or a set of capabilities forbids.
+const POWERS: &[&str] = &["--without", "capabilities"];
+
+#[rustfmt::skip]
+pub const ATTACKS: &[Attack] = &[
+    // Files of the host's.
+    row("leave a chroot by a second one",           &["breakout", "{canary}"],           &["--without", "pivot_root"]),
+    row("a file through /proc/PID/root",            &["open", "{root}/{canary}"],        &["--without", "pid,capabilities"]),
+    row("a descriptor left open (CVE-2024-21626)",  &["descriptor"],                     &[]).how(How::NoContainer),
+    row("a working directory left open (CVE-2024-21626)", &["directory", "{canary}"],    &[]).how(How::NoContainer),
+    row("`-w /proc/self/fd/7` (CVE-2024-21626)",    &["directory", "{canary}"],          &[]).how(How::NoContainer).with(&["-w", "/proc/self/fd/7"]),
+    row("a file by its number, open_by_handle_at",  &["by_handle", "/shared", "{handle}"], &["--cap-add", "dac_read_search"]),
+    row("write core_pattern",                       &["writes", "/proc/sys/kernel/core_pattern"], &["--privileged"]),
+    row("write sysrq-trigger",                      &["writes", "/proc/sysrq-trigger"],  &["--privileged"]).needs("/proc/sysrq-trigger"),
+    row("write a setting in /sys",       &["writes", "/sys/kernel/mm/transparent_hugepage/enabled"], &["--privileged"]),
+    row("release_agent of a cgroup tree",           &["release_agent"],                  &["--without", "capabilities,ipc"]),
+    // Mounts.
+    row("mount a filesystem",                       &["mounts", "/tmp"],                 POWERS),
+    row("make a read-only volume writable",         &["remounts", "/shared"],            POWERS),
+    row("umount what hides a part of /proc",        &["unmounts", "/proc/sys"],          POWERS),
+    // Processes, keys and queues of the host's.
+    row("signal a process",                         &["kills", "{sleeper}"],             &["--without", "pid"]),
+    row("ptrace a process",                         &["traces", "{sleeper}"],            &["--without", "pid,capabilities"]),
+    row("connect to an abstract socket",            &["socket", "{socket}"],             &["--without", "net"]),
+    row("open a POSIX message queue",               &["queue", "{queue}"],               &["--without", "ipc"]),
+    row("type at the caller's terminal (TIOCSTI)",  &["types"],                          &[]).how(How::AtTerminal),
+    // The kernel, of which there is one.
+    row("bpf",                                      &["bpf"],                            POWERS),
+    row("perf_event_open on all processes",         &["perf"],                           POWERS),
+    row("kexec_load",                               &["kexec"],                          POWERS).needs("/sys/kernel/kexec_loaded"),
+    row("init_module",                              &["module"],                         POWERS).needs("/proc/modules"),
+    row("reboot",                                   &["restart"],                        POWERS),
+    row("swapon",                                   &["swap"],                           POWERS),
+    row("set the clock",                            &["clock"],                          POWERS),
+    // More than it was given.
+    row("a packet socket, `--cap-drop net_raw`",     &["raw"],                             &["--cap-add", "net_raw"]).with(&["--cap-drop", "net_raw"]),
+    row("an inheritable capability of the caller's (CVE-2022-29162)", &["inheritable"],  POWERS),
+    // What there is only so much of.
+    row("a fork bomb, `--pids-limit 50`",                              &["forks", "200"],                   &["--without", "memory"]).with(&["--pids-limit", "50"]),
+    row("memory, `-m 32m`",                                   &["memory", "96"],                   &["--without", "memory"]).with(&["-m", "32m", "--memory-swap", "32m"]),
+    row("descriptors, `--ulimit nofile=100`",                              &["descriptors", "200"],             &["--ulimit", "nofile=1000"]).with(&["--ulimit", "nofile=100"]),
+    row("more of /dev/shm than 64 MiB",                  &["fills", "/dev/shm/much", "80"],   &["--shm-size", "128m"]),
+];

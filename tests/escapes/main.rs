@@ -1,0 +1,61 @@
+//! Attacks from inside a container, each tried three times: as containers are by default (it must fail), with the
+//! lock that stops it taken off (it must work, or it proves nothing), and in an ordinary user's container.
+//!
+//! What comes of it is the table in docs/attacks.md: RUBBER_REFRESH=1 writes there what was found.
+
+#[path = "../lab/mod.rs"]
+mod lab;
+#[path = "../lab/pty.rs"]
+mod pty;
+
+mod attacks;
+mod setuid;
+mod stage;
+mod table;
+mod users;
+
+use attacks::{ATTACKS, Attack, How};
+use stage::Stage;
+use std::collections::BTreeMap;
+
+/// How each attack goes that can be tried here.
+fn all(attempt: impl Fn(&Attack) -> Option<String>) -> BTreeMap<String, String> {
+    ATTACKS.iter().filter_map(|attack| Some((attack.name.to_owned(), attempt(attack)?))).collect()
+}
+
+#[test]
+fn escapes_fail_by_default() {
+    let Some(stage) = Stage::new() else { return };
+    let found = all(|attack| stage.try_out(attack, attack.with));
+    let worked: Vec<_> = found.iter().filter(|(_, result)| result.starts_with("got")).collect();
+    assert!(worked.is_empty(), "{worked:#?}");
+    assert!(found.len() > 20, "{found:?}");
+    table::holds(if lab::is_root() { table::DEFAULT } else { table::USER }, &found);
+}
+
+#[test]
+fn escapes_work_without_their_lock() {
+    let Some(stage) = Stage::new() else { return };
+    if !lab::is_root() {
+        return lab::skip_this(
+            "the locks of an ordinary user's container are two deep: the user namespace is another",
+        );
+    }
+    let found = all(|attack| match attack.how {
+        How::Inside => stage.try_out(attack, attack.without),
+        _ => stage.bare(attack),
+    });
+    let failed: Vec<_> = found.iter().filter(|(_, result)| !result.starts_with("got")).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    table::holds(table::WITHOUT, &found);
+}
+
+/// An attack that is not in the table would not be missed.
+#[test]
+fn escapes_are_all_in_the_table() {
+    let names: Vec<_> = ATTACKS.iter().map(|attack| attack.name).collect();
+    assert_eq!(table::names(), names);
+    for attack in ATTACKS {
+        assert_eq!(table::cell(attack.name, table::LOCK), attack.lock(), "{}", attack.name);
+    }
+}
