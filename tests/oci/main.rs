@@ -4,4 +4,5 @@
 mod lab;
 
 mod bundle;
+mod hand;
 mod podman;
