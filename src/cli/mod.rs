@@ -30,6 +30,7 @@ mod ps;
 mod rename;
 mod rmi;
 mod run;
+mod security;
 mod stats;
 mod sysctls;
 mod top;

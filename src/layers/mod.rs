@@ -31,11 +31,14 @@ pub mod memory;
 pub mod devices;
 pub mod volumes;
 
+pub mod confinement;
 pub mod namespaces;
 pub mod rlimits;
 
 #[cfg_attr(feature = "exercise-capabilities", path = "../../workshop/11_capabilities/exercise.rs")]
 pub mod capabilities;
+#[cfg_attr(feature = "exercise-seccomp", path = "../../workshop/12_seccomp/exercise.rs")]
+pub mod seccomp;
 #[cfg_attr(feature = "exercise-user", path = "../../workshop/10_user/exercise.rs")]
 pub mod user;
 
@@ -61,8 +64,8 @@ pub enum Layer {
     Memory,
     User,
     Capabilities,
-    // 12 seccomp has its place here.
-    Userns = 13,
+    Seccomp,
+    Userns,
     Ipc,
     Volumes,
     Devices,
@@ -70,7 +73,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    pub const ALL: [Layer; 16] = [
+    pub const ALL: [Layer; 17] = [
         Process,
         Chroot,
         Mount,
@@ -83,6 +86,7 @@ impl Layer {
         Memory,
         User,
         Capabilities,
+        Seccomp,
         Userns,
         Ipc,
         Volumes,
@@ -110,6 +114,7 @@ impl Layer {
             Memory => "memory",
             User => "user",
             Capabilities => "capabilities",
+            Seccomp => "seccomp",
             Userns => "userns",
             Ipc => "ipc",
             Volumes => "volumes",

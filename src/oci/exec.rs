@@ -38,9 +38,13 @@ const INSIDE: &[Step] = &[
     row(Process,      "take a session and a terminal", process::take_session),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", process::bound),
+    row(Process,      "have its program confined", confinement::confine).when(confinement::any),
+    row(Seccomp,      "filter its system calls", seccomp::load).when(seccomp::on_its_right),
     row(User,         "become the user", process::become_user),
     row(Capabilities, "keep no other capabilities", process::keep),
     row(Process,      "look for the command", process::look),
+    row(Seccomp,      "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
+    row(Seccomp,      "filter its system calls, last of all", seccomp::load).when(seccomp::on_its_promise),
     row(Process,      "become the command", process::execute),
 ];
 
@@ -63,6 +67,7 @@ pub fn exec(container: &Container, wish: &Wish, streams: Streams) -> Result<u8> 
     config.id = container.record.id.clone();
     config.bundle.groups = container.record.groups.clone();
     config.bundle.preserved = wish.preserve_fds;
+    config.seccomp = spec::seccomp(&container.record.config)?;
     let config = spec::with_process(config, &wish.process)?;
     if !wish.is_detached {
         supervise::hold_signals()?;

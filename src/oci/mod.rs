@@ -52,7 +52,6 @@ pub struct Bundle {
     pub propagation: Option<nix::mount::MsFlags>,
     pub user: process::User,
     pub capabilities: Capabilities,
-    pub no_new_privileges: bool,
     pub rows_and_columns: Option<(u16, u16)>,
     pub groups: Vec<cgroup::Group>,
     /// Descriptors above 2 that the command gets.

@@ -88,11 +88,7 @@ pub fn keep(config: &Config) -> Result<()> {
     sys::capset_each(&sets.effective, &sets.permitted, &sets.inheritable)?;
     // Only what is permitted and inheritable can be ambient (capabilities(7)), and clients ask for more.
     let can_be = |one: &&Capability| sets.permitted.contains(one) && sets.inheritable.contains(one);
-    sets.ambient.iter().filter(can_be).try_for_each(|one| sys::prctl_cap_ambient_raise(*one))?;
-    if config.bundle.no_new_privileges {
-        nix::sys::prctl::set_no_new_privs()?;
-    }
-    Ok(())
+    sets.ambient.iter().filter(can_be).try_for_each(|one| sys::prctl_cap_ambient_raise(*one))
 }
 
 /// Whether it can be started is told to who makes the container, and not only to who starts it.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::{Config, Device, Limits, Rlimit},
+    filter::{Filter, profile::Profile},
     layers::{Layer, Layers, cgroup::Version, rlimits},
     sys::CLONE_NEWTIME,
 };
@@ -110,6 +111,7 @@ pub fn config(id: &str, spec: &Spec, raw: &Value, bundle: &Path, groups: &[Group
         hostname: hostname.into(),
         read_only: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
         sysctls: sysctls(linux),
+        seccomp: seccomp(raw)?,
         devices,
         bundle,
         ..Config::default()
@@ -147,6 +149,9 @@ pub fn with_process(config: Config, process: &Process) -> Result<Config> {
         tty: process.terminal().unwrap_or(false),
         user: format!("{}:{}", user.uid(), user.gid()),
         umask: user.umask().unwrap_or(0o022),
+        no_new_privileges: process.no_new_privileges().unwrap_or(false),
+        apparmor: profile(process)?,
+        selinux: label(process)?,
         limits: Limits {
             rlimits: rlimits(process)?,
             oom_score_adj: process.oom_score_adj(),
@@ -155,7 +160,6 @@ pub fn with_process(config: Config, process: &Process) -> Result<Config> {
         bundle: Bundle {
             user: process::User { uid: user.uid(), gid: user.gid(), groups },
             capabilities: capabilities(process)?,
-            no_new_privileges: process.no_new_privileges().unwrap_or(false),
             rows_and_columns: size.transpose()?,
             ..config.bundle
         },
@@ -175,6 +179,44 @@ fn refuse(linux: &Linux) -> Result<()> {
         ensure!(!is_given, "linux.{name} is not supported yet");
     }
     Ok(())
+}
+
+/// Without one in the config.json, no call is looked at: rubber's own filter is for `rubber run`.
+pub fn seccomp(raw: &Value) -> Result<Filter> {
+    let profile = &raw["linux"]["seccomp"];
+    if profile.is_null() {
+        return Ok(Filter::Unconfined);
+    }
+    let is_given = |key: &str| profile[key].as_str().is_some_and(|text| !text.is_empty());
+    ensure!(!is_given("listenerPath"), "linux.seccomp.listenerPath is not supported yet");
+    for flag in profile["flags"].as_array().into_iter().flatten() {
+        // There is one thread to be filtered.
+        ensure!(flag == "SECCOMP_FILTER_FLAG_TSYNC", "linux.seccomp.flags {flag} is not supported yet");
+    }
+    let profile: Profile = serde_json::from_value(profile.clone()).context("linux.seccomp")?;
+    profile.policy(&[]).context("linux.seccomp")?;
+    Ok(Filter::Profile(Box::new(profile)))
+}
+
+fn profile(process: &Process) -> Result<Option<String>> {
+    let Some(name) = process.apparmor_profile().clone().filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    ensure!(
+        enabled.trim() == "Y",
+        "process.apparmorProfile {name:?}: this kernel does not have AppArmor, or it is off"
+    );
+    Ok(Some(name))
+}
+
+fn label(process: &Process) -> Result<Option<String>> {
+    let Some(label) = process.selinux_label().clone().filter(|label| !label.is_empty()) else {
+        return Ok(None);
+    };
+    let is_on = Path::new("/sys/fs/selinux/enforce").exists();
+    ensure!(is_on, "process.selinuxLabel {label:?}: this kernel does not have SELinux, or it is off");
+    Ok(Some(label))
 }
 
 fn namespaces(linux: &Linux) -> Result<Vec<Namespace>> {

@@ -38,7 +38,9 @@ pub const CHILD: &[Step] = &[
 ///   user namespace a new /proc is allowed only to whoever sees a whole one (mount_too_revealing in the kernel);
 /// - they are put in place when nothing of the host has a name any more, so that no link in the root can lead there;
 /// - what hides parts of /proc and /sys comes when those are mounted, and the root is closed when all is in it;
-/// - the bounding set before the user (it takes CAP_SETPCAP), and the rest of the capabilities after.
+/// - the bounding set before the user (it takes CAP_SETPCAP), and the rest of the capabilities after;
+/// - a filter of system calls that takes CAP_SYS_ADMIN before that is gone: what follows has to pass it, also that
+///   pid 1 waits (accept4) and tells (write).
 #[rustfmt::skip]
 pub const PID_1: &[Step] = &[
     row(Process,      "hide from whoever else is in there", |_| sys::prctl_not_dumpable()),
@@ -64,6 +66,8 @@ pub const PID_1: &[Step] = &[
     row(Volumes,      "make the root read-only", volumes::close_root).when(|config| config.read_only),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", process::bound),
+    row(Process,      "have its program confined", confinement::confine).when(confinement::any),
+    row(Seccomp,      "filter its system calls", seccomp::load).when(seccomp::on_its_right),
     row(User,         "become the user", process::become_user),
     row(Capabilities, "keep no other capabilities", process::keep),
     row(Process,      "look for the command", process::look),
@@ -74,6 +78,8 @@ pub const PID_1: &[Step] = &[
 pub const STARTED: &[Step] = &[
     row(Process, "wait to be started", wait),
     row(Process, "run the hooks for a container that starts", hooks::start_container).when(hooks::any_start_container),
+    row(Seccomp, "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
+    row(Seccomp, "filter its system calls, last of all", seccomp::load).when(seccomp::on_its_promise),
     row(Process, "become the command", process::execute),
 ];
 

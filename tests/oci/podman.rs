@@ -34,6 +34,8 @@ const CASES: &[(&str, &str, &str)] = &[
     ("a capability less", "r --cap-drop ALL --cap-add CHOWN bb grep -E 'Cap(Bnd|Eff)' /proc/self/status | xargs", "CapEff: 0000000000000001 CapBnd: 0000000000000001"),
     ("an ambient capability for a user", "r -u 1000 --cap-drop ALL --cap-add NET_RAW bb grep -E 'Cap(Amb|Eff)' /proc/self/status | xargs", "CapEff: 0000000000002000 CapAmb: 0000000000002000"),
     ("no new privileges", "r --security-opt no-new-privileges bb grep NoNewPrivs /proc/self/status | xargs", "NoNewPrivs: 1"),
+    ("a filter of system calls", "r bb grep Seccomp: /proc/self/status | xargs; r bb unshare -n true 2>/dev/null || echo refused", "Seccomp: 2\nrefused"),
+    ("no filter of system calls", "r --security-opt seccomp=unconfined bb grep Seccomp: /proc/self/status | xargs", "Seccomp: 0"),
     ("a hostname", "r --hostname box bb hostname", "box"),
     ("a parameter of its queues", "r --sysctl kernel.msgmax=4321 bb cat /proc/sys/kernel/msgmax", "4321"),
     ("a parameter of its network", "r --sysctl net.ipv4.ip_forward=1 bb cat /proc/sys/net/ipv4/ip_forward", "1"),
