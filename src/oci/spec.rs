@@ -376,6 +376,6 @@ fn rlimits(process: &Process) -> Result<Vec<Rlimit>> {
 /// As `rlimits` has it: RLIMIT_NOFILE is nofile.
 fn name(kind: PosixRlimitType) -> &'static str {
     let word = format!("{kind:?}").to_lowercase();
-    let known = rlimits::NAMES.iter().map(|(name, _)| *name);
-    known.filter(|name| word.strip_prefix("rlimit") == Some(name)).next().unwrap_or_default()
+    let mut known = rlimits::NAMES.iter().map(|(name, _)| *name);
+    known.find(|name| word.strip_prefix("rlimit") == Some(name)).unwrap_or_default()
 }
