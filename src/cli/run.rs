@@ -22,7 +22,7 @@ use crate::{
         userns::Ids,
     },
     narrate::{self, Form, Narrator},
-    run,
+    oci, run,
     show::portrait::{Asked, Outside},
     sys,
 };
@@ -441,6 +441,7 @@ impl Run {
             limits,
             layers,
             id,
+            bundle: oci::Bundle::default(),
         })
     }
 
