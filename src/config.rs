@@ -14,6 +14,7 @@ use crate::{
 };
 use caps::Capability;
 use nix::sched::CloneFlags;
+use nix::sys::stat::{SFlag, major, minor};
 use serde::{Deserialize, Serialize};
 use std::{
     cell::RefCell,
@@ -203,6 +204,15 @@ pub struct DeviceRule {
     pub minor: Option<u32>,
     /// Of `r`, `w` and `m`: read, write, and make a node of.
     pub access: String,
+}
+
+impl DeviceRule {
+    /// All of the device that a node of this kind and number is.
+    pub fn of(kind: SFlag, number: u64) -> DeviceRule {
+        let kind = if kind == SFlag::S_IFBLK { 'b' } else { 'c' };
+        let (major, minor) = (Some(major(number) as u32), Some(minor(number) as u32));
+        DeviceRule { kind, major, minor, access: "rwm".into() }
+    }
 }
 
 /// A limit of each process, setrlimit(2). `u64::MAX` is none.

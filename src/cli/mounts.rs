@@ -10,10 +10,7 @@ use crate::{
     narrate,
 };
 use anyhow::{Context, Result, bail};
-use nix::{
-    fcntl::OFlag,
-    sys::stat::{major, minor},
-};
+use nix::{fcntl::OFlag, sys::stat::SFlag};
 use std::{
     ffi::{OsStr, OsString},
     fs,
@@ -329,9 +326,8 @@ fn device(word: &OsStr) -> Result<Device> {
         bail!("it is not a device: --volume shares files and directories");
     }
     let access = mode.map_or(Ok("rwm"), text)?.to_owned();
-    let kind = if about.file_type().is_char_device() { 'c' } else { 'b' };
-    let (major, minor) = (Some(major(about.rdev()) as u32), Some(minor(about.rdev()) as u32));
-    let rule = DeviceRule { kind, major, minor, access };
+    let kind = SFlag::from_bits_truncate(about.mode() & SFlag::S_IFMT.bits());
+    let rule = DeviceRule { access, ..DeviceRule::of(kind, about.rdev()) };
     Ok(Device { source: std::path::absolute(source)?, target: destination(target)?, rule })
 }
 
