@@ -3,11 +3,11 @@
 use super::Layer;
 use crate::{
     config::Config,
-    filter::{self, Filter, KILL_PROCESS, Policy, bpf, errno},
+    filter::{self, Filter, KILL_PROCESS, bpf, errno},
     sys,
 };
 use anyhow::Result;
-use nix::libc::{self, sock_filter};
+use nix::libc;
 
 /// Whether it is loaded while root's powers are still there: a filter takes CAP_SYS_ADMIN, so that nobody can
 /// give a setuid program one that has it go wrong.
@@ -45,12 +45,8 @@ pub fn load(config: &Config) -> Result<()> {
         Filter::Profile(profile) => profile.policy(&capabilities)?,
         _ => filter::default_policy(&capabilities),
     };
-    sys::seccomp_filter(&program(&policy))
-}
-
-/// A call is known by its number, and the same number is another call on another machine: a 64-bit kernel also
-/// runs 32-bit programs. Then there is x32, with the machine of x86-64 and numbers of its own.
-fn program(policy: &Policy) -> Vec<sock_filter> {
+    // A call is known by its number, and the same number is another call on another machine: a 64-bit kernel also
+    // runs 32-bit programs. Then there is x32, with the machine of x86-64 and numbers of its own.
     let mut program = vec![
         bpf::load_machine(),
         bpf::skip_if_equal(MACHINE),
@@ -59,8 +55,8 @@ fn program(policy: &Policy) -> Vec<sock_filter> {
         bpf::skip_if_less(X32),
         bpf::answer(errno(libc::ENOSYS)),
     ];
-    program.extend(bpf::search(policy));
-    program
+    program.extend(bpf::search(&policy));
+    sys::seccomp_filter(&program)
 }
 
 /// AUDIT_ARCH_* of linux/audit.h: the machine's number in ELF, and bits for 64-bit and little endian.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
     mount::MsFlags,
+    sched::CloneFlags,
     sys::{
         resource::{UsageWho, getrusage},
         signal::Signal,
@@ -96,6 +97,7 @@ const ALL: &[(&str, Attack)] = &[
     ("raw", raw),
     ("clock", clock),
     ("give", give),
+    ("namespace", namespace),
 ];
 
 pub fn attempt(name: &str, orders: &Orders) -> Told {
@@ -305,6 +307,71 @@ fn give(orders: &Orders) -> Result<Value> {
     fs::write(GIVEN, &orders.nonce).with_context(|| format!("open({GIVEN:?})"))?;
     chown(GIVEN, Some(SOMEBODY), None).with_context(|| format!("chown({GIVEN:?}, {SOMEBODY}, -1)"))?;
     Ok(SOMEBODY.into())
+}
+
+// ---- 12 seccomp ------------------------------------------------------------------------
+
+/// A child stays there, so that it can be looked at, and ends with us.
+fn namespace(_: &Orders) -> Result<Value> {
+    let (mut reader, mut writer) = std::io::pipe()?;
+    let child = sys::fork("namespace", move || {
+        let outcome = sys::unshare(CloneFlags::CLONE_NEWUSER);
+        writer.write_all(outcome.map_or_else(|error| format!("{error:#}"), |()| String::new()).as_bytes())?;
+        drop(writer);
+        loop {
+            nix::unistd::pause();
+        }
+    })?;
+    let mut refused = String::new();
+    reader.read_to_string(&mut refused)?;
+    if !refused.is_empty() {
+        sys::kill(child, Signal::SIGKILL as i32)?;
+        waitpid(child, None)?;
+        bail!(refused);
+    }
+    Ok(child.as_raw().into())
+}
+
+/// What harmless calls are answered: `made`, an errno, or the signal that ended who asked.
+pub fn answers() -> Value {
+    let answer = |ask: fn() -> libc::c_long| {
+        let outcome =
+            in_child("asks", || Ok(if ask() == -1 { format!("{:?}", Errno::last()) } else { "made".into() }));
+        outcome.unwrap_or_else(|error| format!("{error:#}"))
+    };
+    // SAFETY: none of them changes anything, and none has a pointer but a null one.
+    unsafe {
+        json!({
+            "getppid": answer(|| libc::syscall(libc::SYS_getppid)),
+            "unshare": answer(|| libc::syscall(libc::SYS_unshare, 0)),
+            // The number of our session keyring, without making one.
+            "keyctl": answer(|| libc::syscall(libc::SYS_keyctl, 0, -3, 0)),
+            "clone3": answer(|| libc::syscall(libc::SYS_clone3, 0, 0)),
+            "old": answer(old_call),
+        })
+    }
+}
+
+/// getpid, as a 32-bit program asks for it: by an interrupt, and with a number of its own.
+#[cfg(target_arch = "x86_64")]
+fn old_call() -> libc::c_long {
+    let answer: i32;
+    // SAFETY: it takes no arguments; what the kernel may change is named.
+    unsafe {
+        std::arch::asm!("int 0x80", inlateout("eax") 20 => answer, lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _);
+    }
+    if answer < 0 {
+        Errno::set_raw(-answer);
+        return -1;
+    }
+    answer.into()
+}
+
+/// There is no such way here.
+#[cfg(not(target_arch = "x86_64"))]
+fn old_call() -> libc::c_long {
+    Errno::set_raw(libc::ENOSYS);
+    -1
 }
 
 // ---- how ---------------------------------------------------------------------------

@@ -51,6 +51,7 @@ fn look(question: &Question) -> Value {
     let mut inside = serde_json::to_value(facts::own()).unwrap_or_default();
     inside["devices"] = json!(devices());
     inside["canary"] = json!(fs::read_to_string(&question.canary).ok());
+    inside["answers"] = attack::answers();
     // What is written in here should be nobody else's.
     inside["wrote"] = json!(fs::write("/written", &question.nonce).is_ok());
     inside

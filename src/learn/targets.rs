@@ -25,7 +25,7 @@ use std::{
             net::{SocketAddr, UnixListener},
         },
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// A process and two services, for as long as the arena stands.
@@ -74,10 +74,20 @@ impl Targets {
             "given": about(attack::GIVEN).map(|about| about.uid()),
             // Behind a line of titles.
             "raw": fs::read_to_string(process.join("net/packet")).ok().map(|table| table.lines().count() - 1),
+            "namespaces": children(pid).iter().filter(|child| user_namespace(**child) != user_namespace(pid)).count(),
             // Where there is no such number (the root of version 2) nobody was.
             "throttled": facts::cpu_stat(pid, "nr_throttled").unwrap_or(0),
         })
     }
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+fn user_namespace(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/user")).ok()
 }
 
 /// It was sent before we ask; for more nobody waits.

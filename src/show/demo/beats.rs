@@ -17,6 +17,7 @@ const DEMOS: &[(Layer, &str)] = &[
     (Layer::Memory, include_str!("../../../workshop/09_memory/demo.toml")),
     (Layer::User, include_str!("../../../workshop/10_user/demo.toml")),
     (Layer::Capabilities, include_str!("../../../workshop/11_capabilities/demo.toml")),
+    (Layer::Seccomp, include_str!("../../../workshop/12_seccomp/demo.toml")),
 ];
 
 pub struct Chapter {
