@@ -30,26 +30,30 @@ pub struct Assembled {
 }
 
 /// Makes the image `name` of a manifest and its config, whose layers must be among the store's blobs. Only those that
-/// are not unpacked yet are read; `watch` is told of them: which layer, and how many bytes of its blob came since.
+/// are not unpacked yet are read; `watch` is told of them: which layer, and how many bytes of its blob came since; its error ends it all.
 pub fn assemble(
     locked: &Locked,
     name: &Name,
     manifest: &Manifest,
     config: &[u8],
     platform: &Platform,
-    watch: &dyn Fn(usize, u64),
+    watch: &dyn Fn(usize, u64) -> io::Result<()>,
 ) -> Result<Assembled> {
     let checked = checked(manifest, config, platform).with_context(|| format!("image {name}"))?;
     let assembled = put_together(locked, name, manifest, checked, watch).and_then(|assembled| {
-        locked.write(&locked.store().manifest_path(&manifest.config.digest)?, &manifest.raw)?;
+        let store = locked.store();
+        let before = manifest_of(store, &manifest.config.digest).ok().flatten();
+        locked.write(&store.manifest_path(&manifest.config.digest)?, &manifest.raw)?;
         locked.write_config(name, config)?;
+        // The same image came by another manifest: packed by another program, say.
+        let before = before.into_iter().flat_map(|before| before.layers);
+        locked.drop_blobs(before.map(|layer| layer.digest).collect())?;
         Ok(assembled)
     });
     assembled.map_err(|error| locked.store().explain(error))
 }
 
 /// The manifest that `name` came by; `None` for what is not there or was made here.
-#[allow(dead_code)] // for pull, save and inspect
 pub fn stored(store: &Store, name: &Name) -> Result<Option<Manifest>> {
     let Some(id) = store.id_if_there(name)? else { return Ok(None) };
     manifest_of(store, &id)
@@ -87,7 +91,7 @@ fn put_together(
     name: &Name,
     manifest: &Manifest,
     config: ImageConfiguration,
-    watch: &dyn Fn(usize, u64),
+    watch: &dyn Fn(usize, u64) -> io::Result<()>,
 ) -> Result<Assembled> {
     let store = locked.store();
     let mut left_out = LeftOut::default();
@@ -120,7 +124,7 @@ fn unpack(
     locked: &Locked,
     layer: &Descriptor,
     diff_id: &str,
-    watch: &dyn Fn(u64),
+    watch: &dyn Fn(u64) -> io::Result<()>,
 ) -> Result<(Scratch, PathBuf, LeftOut)> {
     let blob =
         blobs::whole(locked.store(), &layer.digest)?.context("its blob is not in the store: get it again")?;
@@ -144,15 +148,17 @@ fn unpack(
     }
 }
 
-/// Whether all that the image needs is there, unpacked and as blobs; what is in it is not looked at.
-#[allow(dead_code)] // for pull, save and inspect
+/// The manifest that an image with this configuration came by, if all that it needs is there, unpacked and as blobs.
+/// What is in them is not looked at.
+pub fn whole(store: &Store, config: &[u8]) -> Result<Option<Manifest>> {
+    let Some(manifest) = manifest_of(store, &digest(config))? else { return Ok(None) };
+    Ok(is_whole(store, &manifest, &serde_json::from_slice(config)?)?.then_some(manifest))
+}
+
 pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration) -> Result<bool> {
-    let blob_is_there = |layer: &Descriptor| -> Result<bool> {
-        let path = store.blob_path(&layer.digest)?;
-        Ok(path.metadata().is_ok_and(|found| found.len() == layer.size))
-    };
     for layer in &manifest.layers {
-        if !blob_is_there(layer)? {
+        let found = store.blob_path(&layer.digest)?.metadata();
+        if !found.is_ok_and(|found| found.len() == layer.size) {
             return Ok(false);
         }
     }
@@ -161,13 +167,13 @@ pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration)
 
 struct Watched<'a, R> {
     source: R,
-    watch: &'a dyn Fn(u64),
+    watch: &'a dyn Fn(u64) -> io::Result<()>,
 }
 
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(into)?;
-        (self.watch)(count as u64);
+        (self.watch)(count as u64)?;
         Ok(count)
     }
 }

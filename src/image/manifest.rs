@@ -105,7 +105,6 @@ impl Manifest {
         Ok(Manifest { raw, media_type: media_type.to_owned(), config, layers })
     }
 
-    #[allow(dead_code)] // for pull, save and inspect
     pub fn digest(&self) -> String {
         digest(&self.raw)
     }
@@ -121,13 +120,22 @@ impl Descriptor {
         Descriptor::of(format!("{OCI_LAYER}{compression}"), digest, size)
     }
 
-    #[allow(dead_code)] // for pull, save and inspect
     pub fn manifest(manifest: &Manifest) -> Descriptor {
         Descriptor::of(manifest.media_type.clone(), manifest.digest(), manifest.raw.len() as u64)
     }
 
     fn of(media_type: String, digest: String, size: u64) -> Descriptor {
         Descriptor { media_type, digest, size, platform: None, annotations: None }
+    }
+
+    /// The same layer in OCI's words.
+    pub fn in_oci(&self) -> Descriptor {
+        let compression = match self.media_type.rsplit(['.', '+']).next() {
+            Some("gzip") => "+gzip",
+            Some("zstd") => "+zstd",
+            _ => "",
+        };
+        Descriptor::layer(compression, self.digest.clone(), self.size)
     }
 
     /// What its maker calls it: `org.opencontainers.image.ref.name` and the like.
