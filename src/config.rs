@@ -5,12 +5,13 @@ use crate::{
     join::Target,
     layers::{
         Layers, cgroup,
-        namespaces::{Donor, Namespaces},
+        namespaces::{Donor, Namespace, Namespaces},
         userns,
     },
     narrate,
 };
 use caps::Capability;
+use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 use std::{
     cell::RefCell,
@@ -119,6 +120,9 @@ pub struct Mount {
     pub propagation: Propagation,
     /// All files in it are given to the container's user.
     pub chown: bool,
+    /// Its files are shown with the owners they have in the container's user namespace.
+    #[serde(default)]
+    pub idmap: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -204,6 +208,13 @@ pub struct Limits {
 pub const CPU_PERIOD: u64 = 100_000;
 
 impl Config {
+    /// The kinds of namespaces that are made for it.
+    pub fn kinds_of_its_own(&self) -> CloneFlags {
+        let has_layer = |kind: &Namespace| self.layers.contains(kind.layer());
+        Namespace::ALL.into_iter().filter(has_layer).map(Namespace::flag).collect::<CloneFlags>()
+            & self.namespaces.own()
+    }
+
     /// Where to look for a file of the container's: at its name, once its root is ours. In a dry run
     /// it never is, and the file is where the image has it.
     pub fn in_image(&self, path: &Path) -> PathBuf {

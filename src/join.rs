@@ -41,6 +41,7 @@ pub const OUTSIDE: &[Step] = &[
 #[rustfmt::skip]
 pub const INSIDE: &[Step] = &[
     row(Process,      "go to the container's root", join_root),
+    row(Process,      "become root by the map", idmap::take_root).when(idmap::any),
     row(Process,      "take a session and a terminal", process::take_session),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),

@@ -20,6 +20,7 @@ mod advice;
 mod container;
 mod doctor;
 mod facts;
+mod ids;
 mod image;
 mod join;
 #[cfg_attr(feature = "exercise", path = "learn/not_yet.rs")]

@@ -19,12 +19,14 @@ pub struct Step {
     pub unless: Option<Layer>,
     /// Whether anybody has asked for it; without such a question it is always done.
     pub when: Option<fn(&Config) -> bool>,
+    /// Where it is done in another way.
+    pub except: Option<fn(&Config) -> bool>,
     pub does: &'static str,
     pub apply: fn(&Config) -> Result<()>,
 }
 
 pub const fn row(layer: Layer, does: &'static str, apply: fn(&Config) -> Result<()>) -> Step {
-    Step { layer, forgets: false, unless: None, when: None, does, apply }
+    Step { layer, forgets: false, unless: None, when: None, except: None, does, apply }
 }
 
 impl Step {
@@ -36,6 +38,10 @@ impl Step {
         Step { when: Some(asked), ..self }
     }
 
+    const fn except(self, otherwise: fn(&Config) -> bool) -> Step {
+        Step { except: Some(otherwise), ..self }
+    }
+
     const fn forgets(self) -> Step {
         Step { forgets: true, ..self }
     }
@@ -44,7 +50,8 @@ impl Step {
         let layers = config.layers;
         let is_asked = self.when.is_none_or(|asked| asked(config));
         let is_better = self.unless.is_some_and(|better| layers.contains(better));
-        let is_made = config.namespaces.has_joined(self.layer);
+        let is_made = config.namespaces.has_joined(self.layer)
+            || self.except.is_some_and(|otherwise| otherwise(config));
         layers.contains(self.layer) && !is_made && !is_better && is_asked && !(self.forgets && config.keep)
     }
 }
@@ -63,10 +70,11 @@ pub const HOST: &[Step] = &[
     row(Overlay, "make a place for what the container writes", overlay::make_upper),
     row(Cpu,     "make a cgroup that limits CPU time", cpu::limit),
     row(Memory,  "make a cgroup that limits memory and processes", memory::limit),
+    row(Overlay, "show the files with owners it knows", idmap::prepare).when(idmap::any),
     row(Process, "join the namespaces of another container", namespaces::join).when(namespaces::any_joined),
-    row(Userns,  "become root in a user namespace", userns::become_root),
+    row(Userns,  "become root in a user namespace", userns::become_root).except(idmap::any),
     row(Ipc,     "shift the clocks of the next child", ipc::shift_clocks).when(ipc::any_offsets),
-    row(Pid,     "make the next child pid 1", pid::unshare),
+    row(Pid,     "make the next child pid 1", pid::unshare).except(idmap::any),
 ];
 
 /// What the process that will be the command does to itself. (It is pid 1 where the pid layer is
@@ -77,6 +85,8 @@ pub const HOST: &[Step] = &[
 /// - `net` before /sys is mounted, which shows the network of who mounts it; `pid` comes before
 ///   /proc, for the same reason, on the host;
 /// - what is tied to the host is held before `mount`, as it has to come from the host's own table;
+/// - root by the map, where that is somebody else than who made the container, as soon as the store is not needed
+///   any more: what is made below is the container's;
 /// - kernel parameters while the /proc we see is one that can be written to;
 /// - /dev, and taking hold of volumes and devices, while the old root is still in reach: it is where
 ///   they, and an ordinary user's device nodes, come from. Absolute names are the container's by then,
@@ -101,6 +111,7 @@ pub const PID_1: &[Step] = &[
     row(Process,      "set parameters of its own kernel namespaces", ipc::set_parameters).when(ipc::any_parameters),
     row(PivotRoot,    "swap the root directory", pivot_root::swap),
     row(Chroot,       "change the root directory", chroot::change).unless(PivotRoot),
+    row(Process,      "become root by the map", idmap::take_root).when(idmap::any),
     row(Mount,        "mount /proc", mount::proc),
     row(Mount,        "mount /sys", mount::sys),
     row(Mount,        "mount /dev and fill it", mount::dev),
@@ -140,7 +151,10 @@ pub fn run(config: &Config) -> Result<u8> {
         } else {
             "child"
         };
-        let child = sys::fork(name, || become_container(config))?;
+        let child = match idmap::any(config) {
+            true => idmap::fork(config, name, || become_container(config))?,
+            false => sys::fork(name, || become_container(config))?,
+        };
         record::note_first(config, child)?;
         supervise::wait(child, Relay::start(config)?)
     });

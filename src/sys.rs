@@ -99,7 +99,10 @@ pub fn setns(pidfd: &OwnedFd, flags: CloneFlags) -> Result<()> {
 
 fn kinds(flags: CloneFlags) -> String {
     let time = flags.contains(CLONE_NEWTIME).then_some(("CLONE_NEWTIME", CLONE_NEWTIME));
-    names(time.into_iter().chain(flags.iter_names()))
+    let mut all: Vec<_> = time.into_iter().chain(flags.iter_names()).collect();
+    // As strace(1) has them.
+    all.sort_by_key(|(_, flag)| flag.bits());
+    names(all.into_iter())
 }
 
 pub fn sethostname(name: &OsStr) -> Result<()> {
@@ -152,6 +155,12 @@ pub fn fcntl_seal(file: &std::fs::File) -> Result<()> {
     let seals = SealFlag::all() & !SealFlag::F_SEAL_FUTURE_WRITE;
     call(format_args!("fcntl({}, F_ADD_SEALS, {})", file.as_raw_fd(), names(seals.iter_names())), || {
         fcntl(file, FcntlArg::F_ADD_SEALS(seals)).map(drop)
+    })
+}
+
+pub fn chown(path: &Path, uid: u32, gid: u32) -> Result<()> {
+    call(format_args!("chown({path:?}, {uid}, {gid})"), || {
+        nix::unistd::chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
     })
 }
 

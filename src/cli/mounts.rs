@@ -127,7 +127,7 @@ impl Mount {
         };
         let attributes = if is_device { vec![] } else { vec![Attribute::Nodev] };
         let target = destination(target)?;
-        Ok(Mount { what, target, attributes, propagation: Propagation::Private, chown: false })
+        Ok(Mount { what, target, attributes, propagation: Propagation::Private, chown: false, idmap: false })
     }
 
     fn forbid(&mut self, attribute: Attribute, on: bool) {
@@ -160,6 +160,7 @@ impl Mount {
             ("slave" | "rslave", _) => self.propagation = Propagation::Slave,
             ("shared" | "rshared", _) => self.propagation = Propagation::Shared,
             ("U" | "chown", _) => self.chown = true,
+            ("idmap", _) => self.idmap = true,
             ("rbind", What::Bind { .. }) | ("z" | "Z", _) => {}
             ("nocopy", What::Volume { fill, .. }) => *fill = false,
             _ => return self.take(word),
@@ -186,7 +187,7 @@ fn in_short(word: &OsStr, store: &Store) -> Result<Mount> {
     for option in options.split(',').filter(|option| !option.is_empty()) {
         if !mount.take_shared(option) {
             bail!(
-                "no option {option:?}: there are ro, rw, U, nosuid, noexec, nodev, dev, nocopy, \
+                "no option {option:?}: there are ro, rw, U, idmap, nosuid, noexec, nodev, dev, nocopy, \
                  and (r)private, (r)slave, (r)shared"
             );
         }

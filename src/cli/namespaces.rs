@@ -1,7 +1,9 @@
 //! Namespaces as people type them: `--network host`, `--pid container:web`.
 
 use crate::{
+    config::Mount,
     container::find,
+    ids::IsAble,
     image::Store,
     layers::{
         Layer, Layers,
@@ -41,6 +43,12 @@ pub struct Modes {
     /// Ids: private, host, or container:NAME [default: host for root, private for everybody else]
     #[arg(long, value_name = "MODE")]
     userns: Option<String>,
+    /// Which ids exist inside, and who they are outside; more than once for more ranges
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", allow_hyphen_values = true)]
+    uidmap: Vec<String>,
+    /// The same for groups [default: as --uidmap]
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE", allow_hyphen_values = true)]
+    gidmap: Vec<String>,
     /// Clocks that differ from the host's by so many seconds (or 30m, 12h, 2d), as in monotonic=2d,boottime=2d
     #[arg(long, value_name = "CLOCK=OFFSET,...", value_delimiter = ',', allow_hyphen_values = true)]
     timens: Vec<String>,
@@ -98,7 +106,23 @@ impl Modes {
 
     /// Whether the ids are to be others than the caller's, which root has to ask for.
     pub fn wants_ids(&self) -> Result<bool> {
-        Ok(!matches!(self.mode(User)?, None | Some(Mode::Host)))
+        let maps = !self.uidmap.is_empty() || !self.gidmap.is_empty();
+        match self.mode(User)? {
+            Some(Mode::Host | Mode::Container(_)) if maps => {
+                bail!("--uidmap, --gidmap: they are for a user namespace of its own: leave --userns out")
+            }
+            mode => Ok(maps || !matches!(mode, None | Some(Mode::Host))),
+        }
+    }
+
+    /// The ids of a user namespace of its own.
+    pub fn ids(&self) -> Result<Ids> {
+        let is_able = if super::run::is_able() { IsAble::Yes } else { IsAble::No };
+        match (&self.uidmap[..], &self.gidmap[..], is_able) {
+            ([], [], IsAble::Yes) => Ids::of_roots_ranges(),
+            ([], [], IsAble::No) => Ok(Ids::of_caller()),
+            (uids, gids, is_able) => Ids::asked_for(uids, gids, is_able),
+        }
     }
 
     /// The host's are those that no layer makes: `--network host` is `--without net`.
@@ -173,6 +197,9 @@ impl Modes {
         };
         let mut flags = if is_new(kind)? { kind.flag() } else { CloneFlags::empty() };
         let config = container.record.config;
+        if kind == User {
+            found.ids = Some(config.ids.clone());
+        }
         // Who is not root may join only as the root of the user namespace that owns the others.
         if (kind == User || !super::run::is_able()) && is_new(User)? {
             if kind != User && self.mode(User)?.is_some_and(|mode| mode == Mode::Private) {
@@ -189,6 +216,9 @@ impl Modes {
             found.ids = Some(config.ids.clone());
             found.namespaces.0.insert(User, Whose::Container(config.id.clone()));
         }
+        if kind == User && matches!(config.ids, Ids::Ranges { programs: None, .. }) {
+            bail!("root would lose the power to clear up after its own: the same --uidmap makes one like it");
+        }
         if kind == Pid && super::run::is_able() && self.wants_ids()? {
             bail!("a user namespace of its own has no power over that one: leave --userns out");
         }
@@ -201,6 +231,29 @@ impl Modes {
         }
         Ok(config.id)
     }
+}
+
+/// What ids of its own are no match for.
+pub fn check(ids: &Ids, layers: Layers, mounts: &[Mount]) -> Result<()> {
+    let is_roots = matches!(ids, Ids::Ranges { programs: None, .. });
+    if is_roots && !layers.contains(Layer::Overlay) {
+        bail!("ids of its own need the overlay layer: it shows the image's files with owners they know");
+    }
+    for mount in mounts {
+        if mount.idmap && !is_roots {
+            bail!(
+                "{:?}: idmap is for containers that root gives ids of their own: --userns private or --uidmap, as root",
+                mount.target
+            );
+        }
+        if mount.chown && is_roots {
+            bail!(
+                "{:?}: U gives files to ids that the host has; with ids of its own, idmap shows them",
+                mount.target
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The other clocks cannot be shifted: what time it is, is the same for the whole machine.

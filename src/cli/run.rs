@@ -373,6 +373,13 @@ impl Run {
         if !workdir.is_absolute() {
             bail!("--workdir {workdir:?} must start with a slash: it is a directory of the container's");
         }
+        let ids = match found.ids {
+            Some(ids) => ids,
+            None if layers.contains(Layer::Userns) => self.namespaces.ids()?,
+            None => Ids::of_surroundings(),
+        };
+        let mounts = self.mounts.mounts(store, layers, self.privileged)?;
+        namespaces::check(&ids, layers, &mounts)?;
         Ok(Config {
             command: self.command(words, &defaults)?,
             env: self.environment(&defaults, &hostname)?,
@@ -394,14 +401,10 @@ impl Run {
                 .clone()
                 .or(defaults.user().clone().filter(|user| !user.is_empty()))
                 .unwrap_or("0".into()),
-            ids: match found.ids {
-                Some(ids) => ids,
-                None if layers.contains(Layer::Userns) => Ids::of_caller(),
-                None => Ids::of_surroundings(),
-            },
+            ids,
             capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
             privileged: self.privileged,
-            mounts: self.mounts.mounts(store, layers, self.privileged)?,
+            mounts,
             held: Default::default(),
             devices: self.mounts.devices(layers)?,
             read_only: self.mounts.read_only(layers)?,

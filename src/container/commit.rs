@@ -14,7 +14,7 @@ use crate::{
         store::Locked,
         unpack,
     },
-    layers::Layer,
+    layers::{Layer, idmap},
     narrate,
 };
 use anyhow::{Context, Result, bail};
@@ -95,6 +95,13 @@ fn layers_below(store: &Store, container: &Container) -> Option<Vec<String>> {
 /// Fills `files` in a process that sees the container's files as its root does. They are written by it, too: it may
 /// give them to the container's users.
 fn make_layer(container: &Container, from: From, files: &Path) -> Result<Made> {
+    if idmap::any(&container.record.config) {
+        bail!(
+            "cannot commit container {0}: the owners of its files are its user namespace's\n        \
+             rubber export {0} | rubber import - NAME writes them as it sees them",
+            container.name
+        );
+    }
     let (mut reader, writer) = pipe()?;
     let inside = move || {
         let config = &container.record.config;

@@ -8,7 +8,7 @@ use crate::{
     Exit,
     config::Config,
     image::below::Below,
-    layers::{Layer, userns},
+    layers::{Layer, idmap, userns},
     removal, sys,
 };
 use anyhow::{Context, Result, bail};
@@ -77,12 +77,30 @@ impl<'a> Visit<'a> {
 
     /// Makes this process the container's root, as far as files go, and returns its root directory.
     pub fn enter(&self) -> Result<Below> {
+        if idmap::any(self.config) {
+            return self.enter_by_map();
+        }
         become_its_root(self.config)?;
         match &self.running {
             Some(root) => Ok(Below::at(root.root().try_clone_to_owned()?)),
             None if self.config.layers.contains(Layer::Overlay) => self.mount(),
             None => Below::open(&self.config.dir),
         }
+    }
+
+    /// Its root is somebody who may not enter the store: so what is in there is opened first.
+    fn enter_by_map(&self) -> Result<Below> {
+        let root = match &self.running {
+            Some(root) => Below::at(root.root().try_clone_to_owned()?),
+            None => {
+                leave_mounts()?;
+                idmap::show(self.config)?;
+                self.mount()?
+            }
+        };
+        become_its_root(self.config)?;
+        idmap::take_root(self.config)?;
+        Ok(root)
     }
 
     fn mount(&self) -> Result<Below> {

@@ -21,7 +21,7 @@ pub mod record;
 pub mod relay;
 pub mod streams;
 pub mod supervise;
-mod terminal;
+pub mod terminal;
 pub mod usage;
 pub mod volume;
 pub mod waiter;

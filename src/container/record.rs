@@ -9,7 +9,13 @@
 //! of them ends, however it ends. So a record that can be locked has no living owner, and what it names may
 //! go: all of it, or, where it was to be kept until `rubber rm`, what takes no room on the disk.
 
-use crate::{config::Config, image::store::Store, layers::cgroup, removal::remove_tree, sys};
+use crate::{
+    config::Config,
+    image::store::{Store, make_private},
+    layers::cgroup,
+    removal::remove_tree,
+    sys,
+};
 use anyhow::{Context, Result, bail};
 use nix::{
     fcntl::{Flock, FlockArg},
@@ -284,7 +290,7 @@ pub fn lock(store: &Store) -> Result<Flock<File>> {
     let directory = match File::open(&containers) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             // Another rubber may be faster: no error then.
-            fs::create_dir_all(&containers).with_context(|| display(&containers))?;
+            make_private(&containers)?;
             File::open(&containers)
         }
         opened => opened,

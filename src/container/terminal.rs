@@ -57,7 +57,8 @@ pub fn take(config: &Config) -> Result<()> {
     Ok(nix::unistd::dup2_stderr(&terminal)?)
 }
 
-fn send(socket: &UnixStream, fd: &File) -> Result<()> {
+/// Sends an open file to whoever is at the other end.
+pub fn send(socket: &UnixStream, fd: &File) -> Result<()> {
     let fds = [fd.as_raw_fd()];
     let message = [ControlMessage::ScmRights(&fds)];
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"t")], &message, MsgFlags::empty(), None)?;

@@ -12,6 +12,7 @@ pub mod overlay;
 #[cfg_attr(feature = "exercise-pivot_root", path = "../../workshop/03_pivot_root/exercise.rs")]
 pub mod pivot_root;
 
+pub mod idmap;
 pub mod ipc;
 #[cfg_attr(feature = "exercise-net", path = "../../workshop/07_net/exercise.rs")]
 pub mod net;

@@ -23,6 +23,11 @@ pub fn make_upper(config: &Config) -> Result<()> {
 /// Image and upper show as one in the container's directory, over the upper
 /// itself. Device nodes that the image brings along do nothing (MS_NODEV).
 pub fn mount(config: &Config) -> Result<()> {
+    // It may be made already, by somebody who had the power to show the files with other owners.
+    let made = config.held.borrow_mut().remove(&config.dir);
+    if let Some(made) = made {
+        return sys::mounts::move_mount(&made, &sys::open_directory(&config.dir)?);
+    }
     if config.upper_in_memory {
         let tmpfs = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         sys::mount(

@@ -42,7 +42,9 @@ fn is_tied(mount: &Mount) -> bool {
 
 /// The others. (A name without a slash in front is the host's, see `run`.)
 pub fn hold(config: &Config) -> Result<()> {
-    config.mounts.iter().filter(|mount| is_loose(mount)).try_for_each(|mount| take(config, mount, HERE))
+    let is_held = |mount: &&Mount| config.held.borrow().contains_key(&mount.target);
+    let missing = config.mounts.iter().filter(|mount| is_loose(mount) && !is_held(mount));
+    missing.into_iter().try_for_each(|mount| take(config, mount, HERE))
 }
 
 pub fn any_loose(config: &Config) -> bool {
@@ -58,7 +60,7 @@ fn take(config: &Config, mount: &Mount, root: BorrowedFd) -> Result<()> {
     hold_at(config, root, source, &mount.target).with_context(|| describe(mount))
 }
 
-fn source(mount: &Mount) -> Option<&Path> {
+pub fn source(mount: &Mount) -> Option<&Path> {
     match &mount.what {
         What::Bind { source } | What::Volume { source, .. } => Some(source),
         What::Tmpfs { .. } => None,

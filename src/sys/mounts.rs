@@ -20,6 +20,7 @@ pub const RDONLY: u64 = 1;
 pub const NOSUID: u64 = 2;
 pub const NODEV: u64 = 4;
 pub const NOEXEC: u64 = 8;
+const IDMAP: u64 = 0x10_0000;
 const AT_RECURSIVE: u32 = 0x8000;
 const AT_EMPTY_PATH: u32 = libc::AT_EMPTY_PATH as u32;
 const OPEN_TREE_CLONE: u32 = 1;
@@ -136,6 +137,20 @@ pub fn mount_setattr(mount: &OwnedFd, recursive: bool, set: u64, propagation: u6
     // SAFETY: the kernel reads an empty path and one struct mount_attr of four words, both ours.
     call(format_args!("mount_setattr({fd}, \"\", {words}, {{{text}}}, 32)"), || {
         let size = size_of_val(&attr);
+        let done = unsafe { libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &attr, size) };
+        Errno::result(done).map(drop)
+    })
+}
+
+/// Shows the files of a mount that is nowhere yet, and of all below it, with the owners they have in the user
+/// namespace `user`: id n on the disk is its n (since Linux 5.12, and as the filesystem allows).
+pub fn mount_idmap(mount: &OwnedFd, user: &OwnedFd) -> Result<()> {
+    let (fd, user) = (mount.as_raw_fd(), user.as_raw_fd());
+    let attr = [IDMAP, 0, 0, user as u64];
+    let text = format!("attr_set=MOUNT_ATTR_IDMAP, attr_clr=0, propagation=0, userns_fd={user}");
+    // SAFETY: as above.
+    call(format_args!("mount_setattr({fd}, \"\", AT_EMPTY_PATH|AT_RECURSIVE, {{{text}}}, 32)"), || {
+        let (flags, size) = (AT_EMPTY_PATH | AT_RECURSIVE, size_of_val(&attr));
         let done = unsafe { libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &attr, size) };
         Errno::result(done).map(drop)
     })

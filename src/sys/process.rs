@@ -7,6 +7,7 @@ use nix::{
     errno::Errno,
     fcntl::OFlag,
     libc,
+    sched::CloneFlags,
     sys::{
         resource::Resource,
         signal::{SigSet, SigmaskHow, Signal},
@@ -30,17 +31,27 @@ thread_local! {
 /// `rubber:name` in ps(1), is killed when we end, and exits with what `work` answers: it never
 /// returns into our code.
 pub fn fork(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
+    clone(CloneFlags::empty(), name, work)
+}
+
+/// The same, and the copy is in new namespaces of these kinds. With a user namespace among them that one owns the
+/// others, and we stay outside.
+pub fn clone(flags: CloneFlags, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
+    let text = match flags.is_empty() {
+        true => "fork()".into(),
+        false => format!("clone(child_stack=NULL, flags={}|SIGCHLD)", super::kinds(flags)),
+    };
     if narrate::is_dry() {
-        return rehearse(name, work);
+        return rehearse(&text, name, work);
     }
     // Only to tell the story in order: the copy says nothing until we have told of the fork.
     let order = narrate::is_speaking().then(|| nix::unistd::pipe2(OFlag::O_CLOEXEC)).transpose()?;
     let parent = pidfd_open(nix::unistd::getpid())?;
     // SAFETY: no second thread exists here (held by a test), so no lock can be
     // held by a thread that does not exist in the copy.
-    match unsafe { nix::unistd::fork() }.context("fork()")? {
+    match unsafe { copy(flags) }.with_context(|| text.clone())? {
         ForkResult::Parent { child } => {
-            narrate::call(format_args!("fork()"), Ok(child.as_raw().into()));
+            narrate::call(format_args!("{text}"), Ok(child.as_raw().into()));
             Ok(child)
         }
         ForkResult::Child => {
@@ -55,6 +66,20 @@ pub fn fork(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid
     }
 }
 
+/// # Safety
+/// As fork(2).
+unsafe fn copy(flags: CloneFlags) -> nix::Result<ForkResult> {
+    if flags.is_empty() {
+        return unsafe { nix::unistd::fork() };
+    }
+    let flags = i64::from(flags.bits() | libc::SIGCHLD);
+    // No stack of its own: as in fork(2), it goes on with a copy of ours.
+    match Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })? {
+        0 => Ok(ForkResult::Child),
+        pid => Ok(ForkResult::Parent { child: Pid::from_raw(pid as i32) }),
+    }
+}
+
 fn begin(name: &'static str) -> Result<()> {
     narrate::speaker(name);
     if !narrate::is_dry() {
@@ -64,8 +89,8 @@ fn begin(name: &'static str) -> Result<()> {
 }
 
 /// A dry run tells both lives in one process, one after the other.
-fn rehearse(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
-    narrate::intent(format_args!("fork()"));
+fn rehearse(text: &str, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
+    narrate::intent(format_args!("{text}"));
     let before = narrate::who();
     let rehearsed = begin(name).and_then(|()| work());
     narrate::speaker(before);

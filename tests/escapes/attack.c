@@ -107,6 +107,14 @@ static void writes(char **words) {
     got("a way to write it");
 }
 
+// To the mode that it has.
+static void chmods(char **words) {
+    struct stat about;
+    must("stat", stat(words[0], &about));
+    must("chmod", chmod(words[0], about.st_mode & 07777));
+    got("a file of the host's to change");
+}
+
 // A new hierarchy of version 1, so that nobody's is touched. It ends with the mount.
 static void release_agent(char **words) {
     (void)words;
@@ -277,6 +285,15 @@ static void descriptors(char **words) {
     got("as many descriptors as it wants");
 }
 
+static void queues(char **words) {
+    for (int i = 0; i < atoi(words[0]); i++) {
+        char name[16];
+        snprintf(name, sizeof name, "/many-%d", i);
+        must("mq_open", mq_open(name, O_CREAT | O_RDONLY, 0600, NULL));
+    }
+    got("as many queues as it wants");
+}
+
 static void fills(char **words) {
     static char much[1 << 20];
     int file = must("open", open(words[0], O_WRONLY | O_CREAT, 0600));
@@ -290,7 +307,7 @@ static void fills(char **words) {
 
 static const struct { const char *name; void (*attack)(char **words); } ATTACKS[] = {
     {"open", open_secret}, {"breakout", breakout}, {"descriptor", descriptor}, {"directory", directory},
-    {"by_handle", by_handle}, {"disk", disk}, {"writes", writes}, {"release_agent", release_agent},
+    {"by_handle", by_handle}, {"disk", disk}, {"writes", writes}, {"release_agent", release_agent}, {"chmods", chmods}, {"queues", queues},
     {"mounts", mounts}, {"remounts", remounts}, {"unmounts", unmounts}, {"kills", kills}, {"traces", traces},
     {"socket", socket_of_host}, {"keyring", keyring}, {"types", types}, {"queue", queue}, {"bpf", bpf_map},
     {"perf", perf}, {"kexec", kexec}, {"module", module}, {"restart", restart}, {"swap", swap},

@@ -30,6 +30,7 @@ impl Attack {
     pub fn lock(&self) -> String {
         match (self.how, self.without) {
             (How::NoContainer | How::AtTerminal, _) => "no container".into(),
+            (_, []) => "not asked for".into(),
             (_, flags) => format!("`{}`", flags.join(" ")),
         }
     }
@@ -69,6 +70,7 @@ pub const ATTACKS: &[Attack] = &[
     row("write sysrq-trigger",                      &["writes", "/proc/sysrq-trigger"],  &["--privileged"]).needs("/proc/sysrq-trigger"),
     row("write a setting in /sys",       &["writes", "/sys/kernel/mm/transparent_hugepage/enabled"], &["--privileged"]),
     row("release_agent of a cgroup tree",           &["release_agent"],                  &["--without", "capabilities,ipc"]),
+    row("rubber itself through /proc/1/exe, `--init` (CVE-2019-5736)", &["chmods", "/proc/1/exe"], &["--init", "--cap-add", "sys_ptrace"]).with(&["--init"]),
     // Mounts.
     row("mount a filesystem",                       &["mounts", "/tmp"],                 POWERS),
     row("make a read-only volume writable",         &["remounts", "/shared"],            POWERS),
@@ -93,6 +95,7 @@ pub const ATTACKS: &[Attack] = &[
     // What there is only so much of.
     row("a fork bomb, `--pids-limit 50`",                              &["forks", "200"],                   &["--without", "memory"]).with(&["--pids-limit", "50"]),
     row("memory, `-m 32m`",                                   &["memory", "96"],                   &["--without", "memory"]).with(&["-m", "32m", "--memory-swap", "32m"]),
-    row("descriptors, `--ulimit nofile=100`",                              &["descriptors", "200"],             &["--ulimit", "nofile=1000"]).with(&["--ulimit", "nofile=100"]),
+    row("descriptors, `--ulimit nofile=100`",                              &["descriptors", "200"],             &[]).with(&["--ulimit", "nofile=100"]),
+    row("message queues, `--ulimit msgqueue=100000`", &["queues", "5"],                  &[]).with(&["--ulimit", "msgqueue=100000"]),
     row("more of /dev/shm than 64 MiB",                  &["fills", "/dev/shm/much", "80"],   &["--shm-size", "128m"]),
 ];

@@ -18,9 +18,13 @@ use attacks::{ATTACKS, Attack, How};
 use stage::Stage;
 use std::collections::BTreeMap;
 
-/// How each attack goes that can be tried here.
+/// How each attack goes that can be tried here. A slow machine tries those that depend on the kernel most.
 fn all(attempt: impl Fn(&Attack) -> Option<String>) -> BTreeMap<String, String> {
-    ATTACKS.iter().filter_map(|attack| Some((attack.name.to_owned(), attempt(attack)?))).collect()
+    let depends = ["disk", "keyring", "types", "userns", "forks", "memory", "writes"];
+    let is_tried =
+        |attack: &&Attack| !lab::few() || attack.needs != "/" || depends.contains(&attack.words[0]);
+    let tried = ATTACKS.iter().filter(is_tried);
+    tried.filter_map(|attack| Some((attack.name.to_owned(), attempt(attack)?))).collect()
 }
 
 #[test]
@@ -29,7 +33,7 @@ fn escapes_fail_by_default() {
     let found = all(|attack| stage.try_out(attack, attack.with));
     let worked: Vec<_> = found.iter().filter(|(_, result)| result.starts_with("got")).collect();
     assert!(worked.is_empty(), "{worked:#?}");
-    assert!(found.len() > 20, "{found:?}");
+    assert!(found.len() > if lab::few() { 5 } else { 25 }, "{found:?}");
     table::holds(if lab::is_root() { table::DEFAULT } else { table::USER }, &found);
 }
 

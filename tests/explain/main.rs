@@ -226,6 +226,11 @@ fn explain_tells_of_what_is_shared() {
 #[test]
 fn explain_tells_of_namespaces_that_are_others() {
     let test = "explain_tells_of_namespaces_that_are_others";
+    if is_root() {
+        let place = tempfile::tempdir().unwrap();
+        let shown = format!("{}:/shown:idmap", place.path().display());
+        told_as_done(test, &["--uidmap", "0:524288:65536", "-v", &shown, "busybox", "true"], 0);
+    }
     told_as_done(test, &["--timens", "monotonic=1d,boottime=-1", "--ipc", "host", "busybox", "true"], 0);
     let started = rubber(["run", "-d", "busybox", "sleep", "600"]).output().unwrap();
     let id = text(&started.stdout).trim().to_owned();

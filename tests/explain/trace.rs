@@ -179,7 +179,7 @@ impl Call {
             // Nothing there to remove is no news either.
             "unlinkat" if here(0) => (format!("rmdir({})", args[1]), self.answer == Err("ENOENT".into())),
             // A copy of an image, told as one line, gives away each of its files.
-            "fchown" => (plain(), true),
+            "chown" | "fchown" => (plain(), true),
             "capset" => (capset(&args[1]).unwrap_or_else(plain), false),
             "execve" => (execve(args), false),
             "kill" => (format!("kill({}, {})", args[0], signal(&args[1])), false),

@@ -27,6 +27,10 @@ pub fn split(args: &str) -> Vec<String> {
 
 /// `4</tmp/x>` is 4 and `AT_FDCWD</>` is AT_FDCWD: what -y adds, taken away.
 pub fn without_paths(arg: &str) -> String {
+    // Of a struct only what stands in the brackets behind a number.
+    if let (true, Some((before, rest))) = (arg.starts_with('{'), arg.split_once('<')) {
+        return format!("{before}{}", rest.rsplit_once('>').map_or(rest, |(_, after)| after));
+    }
     match arg.split_once('<') {
         Some((fd, rest)) if !arg.contains('"') && !rest.starts_with('<') => fd.to_owned(),
         _ => arg.to_owned(),

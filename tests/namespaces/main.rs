@@ -3,6 +3,8 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod ids;
+
 use lab::{RUBBER, code, is_root, rubber, run, say, skip_this, store, text};
 use std::{collections::BTreeMap, fs, process::Command};
 
