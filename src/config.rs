@@ -2,6 +2,7 @@
 
 use crate::{
     container::streams::Streams,
+    filter::Filter,
     join::Target,
     layers::{
         Layers, cgroup,
@@ -77,6 +78,17 @@ pub struct Config {
     pub ids: userns::Ids,
     #[serde(with = "capabilities")]
     pub capabilities: Vec<Capability>,
+    /// Which system calls are let through.
+    #[serde(default)]
+    pub seccomp: Filter,
+    /// No program is more than who runs it, whatever its setuid bit or its capabilities say.
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// The AppArmor profile and the SELinux label of the command.
+    #[serde(default)]
+    pub apparmor: Option<String>,
+    #[serde(default)]
+    pub selinux: Option<String>,
     /// Nothing is read-only or masked for the sake of the host.
     pub privileged: bool,
     pub limits: Limits,

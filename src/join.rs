@@ -45,8 +45,12 @@ pub const INSIDE: &[Step] = &[
     row(Process,      "take a session and a terminal", process::take_session),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),
+    row(Process,      "have its program confined", confinement::confine).when(confinement::any),
+    row(Seccomp,      "filter its system calls", seccomp::load).when(seccomp::on_its_right),
     row(User,         "become the user", user::become_user),
     row(Capabilities, "drop what root can do", capabilities::drop),
+    row(Seccomp,      "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
+    row(Seccomp,      "filter its system calls, last of all", seccomp::load).when(seccomp::on_its_promise),
     row(Process,      "become the command", process::execute),
 ];
 

@@ -20,6 +20,7 @@ mod advice;
 mod container;
 mod doctor;
 mod facts;
+mod filter;
 mod ids;
 mod image;
 mod join;

@@ -339,6 +339,22 @@ pub fn capset(keep: &[Capability]) -> Result<()> {
     })
 }
 
+/// From here on no execve(2) gives privileges: for good, and for all children.
+pub fn prctl_no_new_privs() -> Result<()> {
+    call(format_args!("prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)"), nix::sys::prctl::set_no_new_privs)
+}
+
+/// Has the kernel run `program` at each system call of this process and its children, for good.
+pub fn seccomp_filter(program: &[libc::sock_filter]) -> Result<()> {
+    let len = program.len();
+    let about = libc::sock_fprog { len: u16::try_from(len)?, filter: program.as_ptr().cast_mut() };
+    call(format_args!("seccomp(SECCOMP_SET_MODE_FILTER, 0, {{len={len}}})"), || {
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        // SAFETY: the kernel copies the program, which lives through the call, and writes nothing.
+        Errno::result(unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &about) }).map(drop)
+    })
+}
+
 // ---- more than one call ----------------------------------------------------
 
 /// Does `work`, which is many calls and told as one line, but not in a dry run.

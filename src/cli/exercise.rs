@@ -7,6 +7,7 @@ mod names;
 mod portrait;
 mod privileges;
 mod run;
+mod security;
 mod sysctls;
 
 use anyhow::Result;

@@ -33,6 +33,7 @@ mod rename;
 mod rmi;
 mod run;
 mod save;
+mod security;
 mod stats;
 mod sysctls;
 mod tag;

@@ -2,7 +2,7 @@
 
 use super::{
     environment::{set, set_all, set_file, set_terminal},
-    limits, mounts, names, namespaces, privileges, sysctls,
+    limits, mounts, names, namespaces, privileges, security, sysctls,
 };
 use crate::{
     config::{CPU_PERIOD, Config},
@@ -13,6 +13,7 @@ use crate::{
         waiter::{self, Fate},
     },
     facts,
+    filter::Filter,
     image::{self, Image, Store},
     layers::{
         Layer, Layers,
@@ -131,7 +132,10 @@ pub struct Run {
     /// Take a capability away, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Privileges")]
     cap_drop: Vec<String>,
-    /// Give all capabilities, and leave /proc and /sys writable
+    /// no-new-privileges, seccomp=FILE (a profile, as docker's), seccomp=unconfined, apparmor=PROFILE, label=PART:VALUE
+    #[arg(long, value_name = "OPTION", help_heading = "Privileges")]
+    security_opt: Vec<String>,
+    /// Give all capabilities, filter no system calls, and leave /proc and /sys writable
     #[arg(long, help_heading = "Privileges")]
     privileged: bool,
 
@@ -368,6 +372,7 @@ impl Run {
         if !(1..=64).contains(&hostname.len()) {
             bail!("--hostname {hostname:?} has {} bytes: a hostname has 1 to 64", hostname.len());
         }
+        let security = security::parse(&self.security_opt, layers)?;
         let workdir = self.workdir.clone().or(defaults.working_dir().clone().map(PathBuf::from));
         let workdir = workdir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or("/".into());
         if !workdir.is_absolute() {
@@ -403,6 +408,14 @@ impl Run {
                 .unwrap_or("0".into()),
             ids,
             capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
+            seccomp: match security.seccomp {
+                Some(filter) => filter,
+                None if self.privileged => Filter::Unconfined,
+                None => Filter::Default,
+            },
+            no_new_privileges: security.no_new_privileges,
+            apparmor: security.apparmor,
+            selinux: security.selinux,
             privileged: self.privileged,
             mounts,
             held: Default::default(),

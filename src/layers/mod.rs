@@ -32,11 +32,14 @@ pub mod memory;
 pub mod devices;
 pub mod volumes;
 
+pub mod confinement;
 pub mod namespaces;
 pub mod rlimits;
 
 #[cfg_attr(feature = "exercise-capabilities", path = "../../workshop/11_capabilities/exercise.rs")]
 pub mod capabilities;
+#[cfg_attr(feature = "exercise-seccomp", path = "../../workshop/12_seccomp/exercise.rs")]
+pub mod seccomp;
 #[cfg_attr(feature = "exercise-user", path = "../../workshop/10_user/exercise.rs")]
 pub mod user;
 
@@ -62,8 +65,8 @@ pub enum Layer {
     Memory,
     User,
     Capabilities,
-    // 12 seccomp has its place here.
-    Userns = 13,
+    Seccomp,
+    Userns,
     Ipc,
     Volumes,
     Devices,
@@ -71,7 +74,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    pub const ALL: [Layer; 16] = [
+    pub const ALL: [Layer; 17] = [
         Process,
         Chroot,
         Mount,
@@ -84,6 +87,7 @@ impl Layer {
         Memory,
         User,
         Capabilities,
+        Seccomp,
         Userns,
         Ipc,
         Volumes,
@@ -111,6 +115,7 @@ impl Layer {
             Memory => "memory",
             User => "user",
             Capabilities => "capabilities",
+            Seccomp => "seccomp",
             Userns => "userns",
             Ipc => "ipc",
             Volumes => "volumes",

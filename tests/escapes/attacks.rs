@@ -56,6 +56,8 @@ impl Attack {
 
 /// Without what a filter or a set of capabilities forbids.
 const POWERS: &[&str] = &["--without", "capabilities"];
+/// For what the filter lets nobody do, whatever powers there are.
+const POWERS_AND_FILTER: &[&str] = &["--without", "capabilities,seccomp"];
 
 #[rustfmt::skip]
 pub const ATTACKS: &[Attack] = &[
@@ -84,10 +86,10 @@ pub const ATTACKS: &[Attack] = &[
     // The kernel, of which there is one.
     row("bpf",                                      &["bpf"],                            POWERS),
     row("perf_event_open on all processes",         &["perf"],                           POWERS),
-    row("kexec_load",                               &["kexec"],                          POWERS).needs("/sys/kernel/kexec_loaded"),
+    row("kexec_load",                               &["kexec"],                          POWERS_AND_FILTER).needs("/sys/kernel/kexec_loaded"),
     row("init_module",                              &["module"],                         POWERS).needs("/proc/modules"),
     row("reboot",                                   &["restart"],                        POWERS),
-    row("swapon",                                   &["swap"],                           POWERS),
+    row("swapon",                                   &["swap"],                           POWERS_AND_FILTER),
     row("set the clock",                            &["clock"],                          POWERS),
     // More than it was given.
     row("a packet socket, `--cap-drop net_raw`",     &["raw"],                             &["--cap-add", "net_raw"]).with(&["--cap-drop", "net_raw"]),
