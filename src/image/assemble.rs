@@ -140,21 +140,26 @@ fn unpack(
         Ok(left_out) => Ok((scratch, files, left_out)),
         // Whoever made the image is to blame only if the disk is not.
         Err(error) if blob.is_sound()? => Err(error),
-        Err(_) => {
-            drop(blob);
-            blobs::remove(locked.store(), &layer.digest)?;
-            Err(anyhow!("its blob in the store was damaged, and is removed: get the image again"))
-        }
+        Err(_) => Err(anyhow!("its blob in the store was damaged: get the image again")),
     }
 }
 
-/// The manifest that an image with this configuration came by, if all that it needs is there, unpacked and as blobs.
-/// What is in them is not looked at.
+/// The manifest that an image with this configuration came by, if all that it needs is there, unpacked and as sound
+/// blobs.
 pub fn whole(store: &Store, config: &[u8]) -> Result<Option<Manifest>> {
-    let Some(manifest) = manifest_of(store, &digest(config))? else { return Ok(None) };
-    Ok(is_whole(store, &manifest, &serde_json::from_slice(config)?)?.then_some(manifest))
+    let Some(manifest) = manifest_of(store, &digest(config)).ok().flatten() else { return Ok(None) };
+    if !is_whole(store, &manifest, &serde_json::from_slice(config)?)? {
+        return Ok(None);
+    }
+    for layer in &manifest.layers {
+        if !blobs::whole(store, &layer.digest)?.map_or(Ok(false), |blob| blob.is_sound())? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(manifest))
 }
 
+/// The same by a look at names and sizes alone.
 pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration) -> Result<bool> {
     for layer in &manifest.layers {
         let found = store.blob_path(&layer.digest)?.metadata();

@@ -133,17 +133,15 @@ fn open<'a>(store: &'a Store, path: &Path) -> Result<Option<Partial<'a>>> {
     Ok(is_named.then_some(partial))
 }
 
-/// One that is not as long as it was promised to be is either damaged, and made anew, or was not meant.
+/// One that is there is looked at before anything is built on it: a damaged one is made anew.
 fn whole_of(store: &Store, digest: &str, size: u64) -> Result<Option<Blob>> {
     let Some(blob) = whole(store, digest)? else { return Ok(None) };
-    if blob.size == size {
+    if blob.is_sound()? {
+        ensure!(blob.size == size, "the blob {digest} has {} bytes, and {size} were promised", blob.size);
         return Ok(Some(blob));
     }
-    if blob.is_sound()? {
-        bail!("the blob {digest} has {} bytes, and {size} were promised", blob.size);
-    }
     drop(blob);
-    remove(store, digest)?;
+    ensure!(remove(store, digest)?, "the blob {digest} is damaged, and somebody is using it: try again");
     Ok(None)
 }
 

@@ -19,7 +19,7 @@ use nix::unistd::geteuid;
 use oci_spec::image::ImageConfiguration;
 use serde_json::json;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::File,
     io::{self, BufWriter, Read, Seek, Write},
     path::Path,
@@ -89,7 +89,14 @@ fn prepare(store: &Store, name: &Name, packed: &mut Packed) -> Result<Saved> {
         return Ok(Saved { reference, manifest, config, diff_ids });
     }
     let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
+    let known = known(store)?;
     for diff_id in parsed.rootfs().diff_ids() {
+        // It may be made on top of one that came.
+        if let Some(layer) = known.get(diff_id) {
+            layers.push(layer.in_oci());
+            diff_ids.push(diff_id.clone());
+            continue;
+        }
         let layer = store.layer_path(diff_id)?;
         let (descriptor, found, blob) =
             pack(store, &layer).with_context(|| format!("image {name}, layer {layer:?}"))?;
@@ -110,6 +117,17 @@ fn prepare(store: &Store, name: &Name, packed: &mut Packed) -> Result<Saved> {
     };
     let manifest = Manifest::new(Descriptor::config(&config), layers)?;
     Ok(Saved { reference, manifest, config, diff_ids })
+}
+
+/// The blobs of all images that have some, by what they unpack to.
+fn known(store: &Store) -> Result<HashMap<String, Descriptor>> {
+    let mut known = HashMap::new();
+    for name in store.names()? {
+        if let (Some(config), Some(manifest)) = (store.image(&name)?, assemble::stored(store, &name)?) {
+            known.extend(config.rootfs().diff_ids().clone().into_iter().zip(manifest.layers));
+        }
+    }
+    Ok(known)
 }
 
 /// The layer in a directory, packed and compressed: what it is called, its diff_id, and where it is.
