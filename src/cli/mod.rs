@@ -29,6 +29,7 @@ mod pause;
 mod portrait;
 mod privileges;
 mod ps;
+mod pull;
 mod rename;
 mod rmi;
 mod run;
@@ -109,6 +110,8 @@ enum Command {
     Tag(tag::Tag),
     /// Show how an image was made
     History(history::History),
+    /// Get images from a registry
+    Pull(pull::Pull),
     /// Remove images, and the layers that no other image uses
     Rmi(rmi::Rmi),
     /// All of these for images, as docker has them, and prune
@@ -181,6 +184,7 @@ pub fn main() -> Result<u8> {
         Command::Tag(tag) => tag.main(&store()?).map(|()| 0),
         Command::History(history) => history.main(&store()?).map(|()| 0),
         Command::Image(image) => image.main(&store()?).map(|()| 0),
+        Command::Pull(pull) => pull.main(&store()?).map(|()| 0),
         Command::Rmi(rmi) => rmi.main(&store()?).map(|()| 0),
         Command::Volume(volume) => volume.main(&store()?).map(|()| 0),
         Command::Layers(layers) => layers.main().map(|()| 0),

@@ -141,13 +141,10 @@ fn pack(store: &Store, layer: &Path) -> Result<(Descriptor, String, blobs::Blob)
         ensure!(shorter.is_empty(), "{shorter:?} became shorter while it was read");
         Ok(())
     };
-    match write() {
-        Err(error) if removal::is_denied(&error) => {
-            plain.set_len(0)?;
-            (&plain).rewind()?;
-            removal::as_root_of_ours("packer", write)?;
-        }
-        written => written?,
+    // Only as root of a user namespace an ordinary user sees the owners that a container sees.
+    match geteuid().is_root() {
+        true => write()?,
+        false => removal::as_root_of_ours("packer", write)?,
     }
     plain.rewind()?;
     let mut source = Hashing::new(&plain);

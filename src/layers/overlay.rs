@@ -51,8 +51,10 @@ fn options(config: &Config) -> OsString {
     options.push(lower::escape(&config.upper()));
     options.push(",workdir=");
     options.push(lower::escape(&config.work()));
-    // What is thrown away when the container ends need not reach the disk before.
-    options.push(",volatile");
+    // What is thrown away when the container ends need not reach the disk before; what is kept may be asked to.
+    if !config.keep {
+        options.push(",volatile");
+    }
     if config.layers.contains(super::Layer::Userns) {
         // trusted.* attributes are the real root's alone.
         options.push(",userxattr");

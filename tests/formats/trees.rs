@@ -81,7 +81,9 @@ fn assert_same(place: &Place, archive: &str, sleep: &[&str]) {
         .good();
     let about: serde_json::Value = serde_json::from_str(&place.rubber(&["inspect", "c"]).good().out).unwrap();
     let root = format!("/proc/{}/root", about[0]["state"]["pid"]);
-    let (theirs, mut ours) = (facts(Path::new(&mounted)), facts(Path::new(&root)));
+    let (mut theirs, mut ours) = (facts(Path::new(&mounted)), facts(Path::new(&root)));
+    // An image's device nodes are left out, which import says: a container's /dev is made by rubber.
+    theirs.retain(|_, facts| !facts.starts_with("20") && !facts.starts_with("60"));
     // podman knows no time before 1970.
     for facts in ours.values_mut() {
         *facts = facts.replace(" time -2.500000000 ", " time 0.000000000 ");
