@@ -24,9 +24,6 @@ use std::{
 pub struct Assembled {
     pub config: ImageConfiguration,
     pub left_out: LeftOut,
-    /// How many layers were not there yet.
-    #[allow(dead_code)] // for pull, save and inspect
-    pub unpacked: usize,
 }
 
 /// Makes the image `name` of a manifest and its config, whose layers must be among the store's blobs. Only those that
@@ -115,8 +112,7 @@ fn put_together(
         locked.adopt_synced(files, diff_id)?;
     }
     sync_directory(&store.root().join("layers"))?;
-    let unpacked = made.len();
-    Ok(Assembled { config, left_out, unpacked })
+    Ok(Assembled { config, left_out })
 }
 
 /// One layer, in a directory of its own that is not in its place yet.

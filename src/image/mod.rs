@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod name;
 pub mod pack;
 pub mod pieces;
+mod platform;
 // The learner's rubber has no network, and is built the sooner.
 #[cfg(not(feature = "exercise"))]
 pub mod pull;
