@@ -27,7 +27,8 @@ pub struct Assembled {
 }
 
 /// Makes the image `name` of a manifest and its config, whose layers must be among the store's blobs. Only those that
-/// are not unpacked yet are read; `watch` is told of them: which layer, and how many bytes of its blob came since; its error ends it all.
+/// are not unpacked yet are read; `watch` is told of them: which layer, and how many bytes of its blob came since. Its
+/// error is the end.
 pub fn assemble(
     locked: &Locked,
     name: &Name,
@@ -128,6 +129,8 @@ fn unpack(
     let files = new_root(&scratch)?;
     let watched = Watched { source: &*blob.file, watch };
     let unpacked = stream::decompress(watched).and_then(|tar| {
+        // Of a few bytes much may come: whoever watches can end it in the middle of that, too.
+        let tar = Watched { source: tar, watch: &|_| watch(0) };
         let (found, left_out) = unpack_layer(tar, &files, Purpose::Layer)?;
         ensure!(found == diff_id, "it unpacks to {found}, and the config promises {diff_id}: refused");
         Ok(left_out)

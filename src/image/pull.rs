@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::ImageConfiguration;
 use std::{
     collections::{BTreeSet, VecDeque},
+    io,
     sync::{Mutex, PoisonError},
     thread,
 };
@@ -45,7 +46,7 @@ pub fn pull(
     let locked = store.lock()?;
     let watch = |number: usize, bytes| {
         bars.unpacked(&manifest.layers[number].digest, bytes);
-        Ok(())
+        if is_ending() { Err(io::Error::other("interrupted")) } else { Ok(()) }
     };
     let assembled = assemble(&locked, name, &manifest, &config, platform, &watch);
     drop(blobs);
