@@ -48,7 +48,7 @@ fn facts(root: &Path) -> BTreeMap<PathBuf, String> {
             line +=
                 &format!(" {} bytes {:02x?}", about.len(), &Sha256::digest(fs::read(&full).unwrap())[..8]);
             if about.nlink() > 1 {
-                links.entry(about.ino()).or_insert_with(Vec::new).push(path.clone());
+                links.entry(about.ino()).or_default().push(path.clone());
             }
         } else if kind.is_dir() {
             let mut below: Vec<_> =
