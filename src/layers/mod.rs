@@ -33,6 +33,7 @@ pub mod devices;
 pub mod volumes;
 
 pub mod confinement;
+pub mod masks;
 pub mod namespaces;
 pub mod rlimits;
 
