@@ -23,7 +23,7 @@ use crate::{
         userns::Ids,
     },
     narrate::{self, Form, Narrator},
-    run,
+    oci, run,
     show::portrait::{Asked, Outside},
     sys,
 };
@@ -443,6 +443,7 @@ impl Run {
             limits,
             layers,
             id,
+            bundle: oci::Bundle::default(),
         })
     }
 
