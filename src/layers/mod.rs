@@ -32,6 +32,7 @@ pub mod devices;
 pub mod volumes;
 
 pub mod confinement;
+pub mod masks;
 pub mod namespaces;
 pub mod rlimits;
 

@@ -10,7 +10,7 @@ use super::{
     options, process,
 };
 use crate::{
-    config::{Config, Device, Limits, Rlimit},
+    config::{Config, Device, DeviceRule, Limits, Rlimit},
     filter::{Filter, profile::Profile},
     layers::{Layer, Layers, cgroup::Version, rlimits},
     sys::CLONE_NEWTIME,
@@ -85,7 +85,11 @@ pub fn config(id: &str, spec: &Spec, raw: &Value, bundle: &Path, groups: &[Group
     let mounts = mounts(spec, bundle, groups)?;
     let takes_hosts = has(CloneFlags::CLONE_NEWUSER) || namespaces::is_nested();
     let nodes = nodes(linux)?;
-    let borrowed = |node: &Node| Device { source: node.path.clone(), target: node.path.clone() };
+    let borrowed = |node: &Node| Device {
+        source: node.path.clone(),
+        target: node.path.clone(),
+        rule: DeviceRule::of(node.kind, node.number),
+    };
     let fills_dev = !mounts
         .iter()
         .any(|mount| mount.target == Path::new("/dev") && !matches!(mount.what, What::New { .. }));
