@@ -83,6 +83,7 @@ pub fn config(id: &str, spec: &Spec, raw: &Value, bundle: &Path, groups: &[Group
         "hostname or domainname without a uts namespace: it would be the host's"
     );
     let mounts = mounts(spec, bundle, groups)?;
+    let dir = rootfs(spec, bundle)?;
     let takes_hosts = has(CloneFlags::CLONE_NEWUSER) || namespaces::is_nested();
     let nodes = nodes(linux)?;
     let borrowed = |node: &Node| Device {
@@ -111,7 +112,7 @@ pub fn config(id: &str, spec: &Spec, raw: &Value, bundle: &Path, groups: &[Group
     };
     let config = Config {
         id: id.into(),
-        dir: rootfs(spec, Path::new(""))?,
+        dir,
         hostname: hostname.into(),
         read_only: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
         sysctls: sysctls(linux),
