@@ -2,11 +2,11 @@
 
 use crate::{
     container::streams::Streams,
+    ids::Ids,
     join::Target,
     layers::{
         Layers, cgroup,
         namespaces::{Donor, Namespace, Namespaces},
-        userns,
     },
     narrate,
 };
@@ -14,7 +14,7 @@ use caps::Capability;
 use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     ffi::OsString,
     os::fd::OwnedFd,
@@ -73,8 +73,11 @@ pub struct Config {
     pub hostname: OsString,
     /// `uid[:gid]` or `name[:group]`; names are the image's.
     pub user: String,
-    /// How many ids a user namespace maps: all the ranges we were given, or just our own.
-    pub ids: userns::Ids,
+    /// Which ids exist inside, and who they are outside.
+    pub ids: Ids,
+    /// Its first process, once that is there.
+    #[serde(skip)]
+    pub first: Cell<i32>,
     #[serde(with = "capabilities")]
     pub capabilities: Vec<Capability>,
     /// Nothing is read-only or masked for the sake of the host.

@@ -1,15 +1,12 @@
 //! Files and other people's ids: where root gives a container ids of its own, the image and the volumes are shown
 //! to it with owners it knows. Nothing on the disk changes (mount_setattr(2), "ID-mapped mounts").
 
-use super::{
-    overlay,
-    userns::{self, Ids, Range},
-    volumes,
-};
+use super::{overlay, userns, volumes};
 use crate::{
     Exit,
     config::{Config, What},
     container::terminal::{receive, send},
+    ids::{Ids, Range},
     narrate,
     sys::{self, mounts::*},
 };
@@ -120,7 +117,7 @@ fn sample(ids: &Ids) -> Result<OwnedFd> {
     })?;
     drop(making);
     made.read_exact(&mut [0]).context("no user namespace was made")?;
-    userns::map(child, ids)?;
+    userns::map_from_outside(child, ids)?;
     let file = if narrate::is_dry() { "/dev/null".into() } else { format!("/proc/{child}/ns/user") };
     let user = File::open(&file).with_context(|| format!("open({file:?})"))?;
     release.write_all(&[1])?;
@@ -146,7 +143,8 @@ pub fn fork(config: &Config, name: &'static str, work: impl FnOnce() -> Result<u
         }
         work()
     })?;
-    userns::map(child, &config.ids)?;
+    config.first.set(child.as_raw());
+    userns::map(config)?;
     go.write_all(&[1])?;
     Ok(child)
 }

@@ -23,8 +23,9 @@ pub use terminal::is_fit;
 
 use crate::{
     doctor,
+    ids::Ids,
     image::{self, Image, Store, elf},
-    layers::{Layer, userns::Ids},
+    layers::Layer,
     narrate,
 };
 use anyhow::{Context, Result};
@@ -61,6 +62,9 @@ impl Ground {
             return Some(
                 "an ordinary user has one id here, and nobody to become (rubber doctor: ids)".into(),
             );
+        }
+        if layer == Layer::Userns && !stand_in::is_able() {
+            return Some("an ordinary user's container is in a user namespace at every stage".into());
         }
         let found = self.chapters.iter().find(|found| found.name == layer.name())?;
         (!found.runs).then(|| found.why.clone())
