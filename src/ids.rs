@@ -120,6 +120,13 @@ impl Ids {
     }
 }
 
+/// As uid_map and gid_map take them: user_namespaces(7).
+pub fn lines(ranges: &[Range]) -> String {
+    let lines: Vec<_> =
+        ranges.iter().map(|Range { inside, outside, count }| format!("{inside} {outside} {count}")).collect();
+    lines.join("\n")
+}
+
 /// Whether the caller may map any id.
 pub enum IsAble {
     Yes,

@@ -2,7 +2,7 @@
 
 use crate::{
     config::Config,
-    ids::{Ids, Range},
+    ids::{Ids, Range, lines},
     narrate, sys,
 };
 use anyhow::{Context, Result, bail};
@@ -69,7 +69,7 @@ pub fn map(config: &Config) -> Result<()> {
     map_from_outside(Pid::from_raw(config.first.get()), &config.ids)
 }
 
-pub fn map_from_outside(pid: Pid, ids: &Ids) -> Result<()> {
+fn map_from_outside(pid: Pid, ids: &Ids) -> Result<()> {
     let Ids::Ranges { uids, gids, programs } = ids else { return Ok(()) };
     match programs {
         Some(_) if narrate::is_dry() => Ok(()),
@@ -86,12 +86,6 @@ fn write_map(process: &Path, setgroups: &str, uids: &[Range], gids: &[Range]) ->
     sys::write(&process.join("setgroups"), setgroups)?;
     sys::write(&process.join("uid_map"), &lines(uids))?;
     sys::write(&process.join("gid_map"), &lines(gids))
-}
-
-fn lines(ranges: &[Range]) -> String {
-    let lines: Vec<_> =
-        ranges.iter().map(|Range { inside, outside, count }| format!("{inside} {outside} {count}")).collect();
-    lines.join("\n")
 }
 
 fn run(program: &Path, pid: Pid, ranges: &[Range]) -> Result<()> {

@@ -58,6 +58,7 @@ fn ids(a: u32, b: u32) -> Value {
         "count": count,
         "uidmap": map(uid),
         "gidmap": map(gid),
+        "one": format!("\"0 {uid} 1\""),
         "swapped": format!("{uid} 0 {count}"),
         "setgroups": if count == 1 { "deny" } else { "allow" },
     })

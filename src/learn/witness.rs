@@ -339,6 +339,9 @@ impl Watch {
         self.facts["run"]["error"] = error.into();
         self.facts["run"]["output"] = text(&self.said[0]).into();
         let told: Vec<Value> = told.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let by_host =
+            told.iter().filter(|line| line["who"] == "host").filter_map(|line| line["call"].as_str());
+        self.facts["run"]["told_by_host"] = by_host.collect::<Vec<_>>().join("\n").into();
         let calls = told.iter().filter_map(|line| line["call"].as_str());
         self.facts["run"]["told"] = calls.collect::<Vec<_>>().join("\n").into();
         self.facts["run"]["calls"] = told.into();
