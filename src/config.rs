@@ -2,6 +2,7 @@
 
 use crate::{
     container::streams::Streams,
+    filter::Filter,
     ids::Ids,
     join::Target,
     layers::{
@@ -9,6 +10,7 @@ use crate::{
         namespaces::{Donor, Namespace, Namespaces},
     },
     narrate,
+    oci::Bundle,
 };
 use caps::Capability;
 use nix::sched::CloneFlags;
@@ -21,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Config {
     /// Twelve hexadecimal digits: the hostname, and part of every name we make.
     pub id: String,
@@ -80,6 +82,17 @@ pub struct Config {
     pub first: Cell<i32>,
     #[serde(with = "capabilities")]
     pub capabilities: Vec<Capability>,
+    /// Which system calls are let through.
+    #[serde(default)]
+    pub seccomp: Filter,
+    /// No program is more than who runs it, whatever its setuid bit or its capabilities say.
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// The AppArmor profile and the SELinux label of the command.
+    #[serde(default)]
+    pub apparmor: Option<String>,
+    #[serde(default)]
+    pub selinux: Option<String>,
     /// Nothing is read-only or masked for the sake of the host.
     pub privileged: bool,
     pub limits: Limits,
@@ -100,6 +113,9 @@ pub struct Config {
     pub sysctls: Vec<(String, String)>,
     /// Where in the cgroup tree the container goes; empty where there is no place for it.
     pub cgroup: cgroup::Place,
+    /// What only a config.json can ask for (`rubber-oci`).
+    #[serde(skip)]
+    pub bundle: Bundle,
 }
 
 /// What is in /etc/hosts, /etc/hostname and /etc/resolv.conf.

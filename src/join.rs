@@ -45,8 +45,12 @@ pub const INSIDE: &[Step] = &[
     row(Process,      "take a session and a terminal", process::take_session),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),
+    row(Process,      "have its program confined", confinement::confine).when(confinement::any),
+    row(Seccomp,      "filter its system calls", seccomp::load).when(seccomp::on_its_right),
     row(User,         "become the user", user::become_user),
     row(Capabilities, "drop what root can do", capabilities::drop),
+    row(Seccomp,      "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
+    row(Seccomp,      "filter its system calls, last of all", seccomp::load).when(seccomp::on_its_promise),
     row(Process,      "become the command", process::execute),
 ];
 
@@ -82,7 +86,7 @@ fn target(config: &Config) -> Result<&Target> {
 }
 
 /// Those that are not ours already: joining one's own user namespace is EINVAL (setns(2)).
-fn join_namespaces(config: &Config) -> Result<()> {
+pub fn join_namespaces(config: &Config) -> Result<()> {
     let target = target(config)?;
     let flags = namespaces(target.pid)?;
     if flags.is_empty() { Ok(()) } else { sys::setns(&target.pidfd, flags) }
@@ -111,7 +115,7 @@ fn namespaces(pid: Pid) -> Result<CloneFlags> {
 }
 
 /// A mount namespace brings its own root along, but not what chroot(2) has made of it.
-fn join_root(config: &Config) -> Result<()> {
+pub fn join_root(config: &Config) -> Result<()> {
     sys::fchdir(&target(config)?.root)?;
     sys::chroot(std::path::Path::new("."))?;
     sys::chdir(std::path::Path::new("/"))

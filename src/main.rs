@@ -20,11 +20,13 @@ mod advice;
 mod container;
 mod doctor;
 mod facts;
+mod filter;
 mod ids;
 mod image;
 mod join;
 #[cfg_attr(feature = "exercise", path = "learn/not_yet.rs")]
 mod learn;
+mod oci;
 mod place;
 mod removal;
 mod setuid;

@@ -95,7 +95,10 @@ pub const HOST: &[Step] = &[
 ///   then it lies on top of ours, and one ".." too many in a link would step onto it;
 /// - the bounding set before `user` (it takes CAP_SETPCAP), `user` before the
 ///   rest of the capabilities (it takes CAP_SETUID), and with them go the means
-///   to do anything above.
+///   to do anything above;
+/// - the filter of system calls after all of that, for it may forbid any of it. It takes a promise that nobody
+///   becomes more than they are, though, or else CAP_SYS_ADMIN: where nothing is promised, this is the last
+///   moment at which we have it, and what follows has to pass the filter.
 #[rustfmt::skip]
 pub const PID_1: &[Step] = &[
     row(Cpu,          "join the CPU cgroup", cpu::join),
@@ -127,9 +130,12 @@ pub const PID_1: &[Step] = &[
     row(Volumes,      "make the rest read-only", volumes::close_root).when(|config| config.read_only),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),
+    row(Process,      "have its program confined", confinement::confine).when(confinement::any),
+    row(Seccomp,      "filter its system calls", seccomp::load).when(seccomp::on_its_right),
     row(User,         "become the user", user::become_user),
     row(Capabilities, "drop what root can do", capabilities::drop),
-    // 12 seccomp has its place here: it may forbid any of the calls above.
+    row(Seccomp,      "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
+    row(Seccomp,      "filter its system calls, last of all", seccomp::load).when(seccomp::on_its_promise),
     row(Process,      "become the command", process::execute),
 ];
 

@@ -68,7 +68,7 @@ fn portrait_tells_what_is_its_own_from_what_is_the_hosts() {
     assert!(row(&drawn, "05 uts").contains("inside"), "{drawn}");
     assert!(row(&drawn, "05 uts").ends_with(host["hostname"].as_str().unwrap()), "{drawn}");
     assert!(row(&drawn, "06 pid").contains("pid 1, sees 1 "), "{drawn}");
-    assert!(row(&drawn, "12 seccomp").ends_with("= same not built yet"), "{drawn}");
+    assert!(row(&drawn, "12 seccomp").ends_with("= same --until seccomp"), "{drawn}");
     assert_fits(&drawn);
     assert!(drawn.lines().count() <= 24, "{drawn}");
 }

@@ -8,6 +8,7 @@ mod namespaces;
 mod portrait;
 mod privileges;
 mod run;
+mod security;
 mod sysctls;
 
 use anyhow::Result;

@@ -34,8 +34,7 @@ impl Layers {
                     text += &line(n + 1, who, step);
                 }
                 text += "\nA step belongs to its layer: --until and --without switch it on and off.\n\
-                    userns is on for an ordinary user only. Not built yet, and where they will stand:\n\
-                    12 seccomp (last before the command), 17 bridge (after net).\n";
+                    userns is on for an ordinary user only. Not built yet: 17 bridge (it will stand after net).\n";
             }
         }
         Ok(stdout().write_all(text.as_bytes())?)

@@ -27,9 +27,11 @@ mod pause;
 mod portrait;
 mod privileges;
 mod ps;
+mod pull;
 mod rename;
 mod rmi;
 mod run;
+mod security;
 mod stats;
 mod sysctls;
 mod top;
@@ -98,6 +100,8 @@ enum Command {
     Images(images::Images),
     /// Make an image of a root filesystem: an archive or a directory
     Import(import::Import),
+    /// Get images from a registry
+    Pull(pull::Pull),
     /// Remove images, and the layers that no other image uses
     Rmi(rmi::Rmi),
     /// List, make and remove named volumes
@@ -137,6 +141,9 @@ pub fn main() -> Result<u8> {
     // Whoever started us may ignore SIGCHLD, and then nobody can be waited for.
     // SAFETY: SIG_DFL is no handler of ours.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl)? };
+    if let Some(words) = crate::oci::words() {
+        return crate::oci::main(words);
+    }
     let Cli { root, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(error),
@@ -164,6 +171,7 @@ pub fn main() -> Result<u8> {
         Command::Inspect(inspect) => inspect.main(&store()?).map(|()| 0),
         Command::Images(images) => images.main(&store()?).map(|()| 0),
         Command::Import(import) => import.main(&store()?).map(|()| 0),
+        Command::Pull(pull) => pull.main(&store()?).map(|()| 0),
         Command::Rmi(rmi) => rmi.main(&store()?).map(|()| 0),
         Command::Volume(volume) => volume.main(&store()?).map(|()| 0),
         Command::Layers(layers) => layers.main().map(|()| 0),

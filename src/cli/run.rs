@@ -2,7 +2,7 @@
 
 use super::{
     environment::{set, set_all, set_file, set_terminal},
-    limits, mounts, names, namespaces, privileges, sysctls,
+    limits, mounts, names, namespaces, privileges, security, sysctls,
 };
 use crate::{
     config::{CPU_PERIOD, Config},
@@ -13,15 +13,16 @@ use crate::{
         waiter::{self, Fate},
     },
     facts,
+    filter::Filter,
     ids::Ids,
-    image::{self, Image, Store},
+    image::{self, Image, Pull, Store},
     layers::{
         Layer, Layers,
         cgroup::Place,
         namespaces::{Namespace, Whose},
     },
     narrate::{self, Form, Narrator},
-    run,
+    oci, run,
     show::portrait::{Asked, Outside},
     sys,
 };
@@ -52,6 +53,9 @@ pub struct Run {
     /// Image, then the command and its arguments
     #[arg(value_name = "IMAGE] [COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
+    /// When to get the image from a registry: always, missing (it is neither here nor can be made here), or never
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "missing", hide_possible_values = true)]
+    pull: Pull,
     /// Use a directory as the image (nothing in it is changed)
     #[arg(long, value_name = "DIR")]
     rootfs: Option<PathBuf>,
@@ -131,7 +135,10 @@ pub struct Run {
     /// Take a capability away, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Privileges")]
     cap_drop: Vec<String>,
-    /// Give all capabilities, and leave /proc and /sys writable
+    /// no-new-privileges, seccomp=FILE (a profile, as docker's), seccomp=unconfined, apparmor=PROFILE, label=PART:VALUE
+    #[arg(long, value_name = "OPTION", help_heading = "Privileges")]
+    security_opt: Vec<String>,
+    /// Give all capabilities, filter no system calls, and leave /proc and /sys writable
     #[arg(long, help_heading = "Privileges")]
     privileged: bool,
 
@@ -287,7 +294,7 @@ impl Run {
 
     fn image(&self, store: &Store, name: &OsStr) -> Result<Image> {
         let Some(name) = name.to_str() else { bail!("no image {name:?}: a name is plain text") };
-        if self.dry_run { image::plan(store, name) } else { image::resolve(store, name) }
+        if self.dry_run { image::plan(store, name) } else { image::resolve(store, name, self.pull) }
     }
 
     fn layers(&self) -> Result<Layers> {
@@ -368,6 +375,7 @@ impl Run {
         if !(1..=64).contains(&hostname.len()) {
             bail!("--hostname {hostname:?} has {} bytes: a hostname has 1 to 64", hostname.len());
         }
+        let security = security::parse(&self.security_opt, layers)?;
         let workdir = self.workdir.clone().or(defaults.working_dir().clone().map(PathBuf::from));
         let workdir = workdir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or("/".into());
         if !workdir.is_absolute() {
@@ -404,6 +412,14 @@ impl Run {
             ids,
             first: Default::default(),
             capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
+            seccomp: match security.seccomp {
+                Some(filter) => filter,
+                None if self.privileged => Filter::Unconfined,
+                None => Filter::Default,
+            },
+            no_new_privileges: security.no_new_privileges,
+            apparmor: security.apparmor,
+            selinux: security.selinux,
             privileged: self.privileged,
             mounts,
             held: Default::default(),
@@ -419,6 +435,7 @@ impl Run {
             limits,
             layers,
             id,
+            bundle: oci::Bundle::default(),
         })
     }
 

@@ -9,7 +9,13 @@
 //! of them ends, however it ends. So a record that can be locked has no living owner, and what it names may
 //! go: all of it, or, where it was to be kept until `rubber rm`, what takes no room on the disk.
 
-use crate::{config::Config, image::store::Store, layers::cgroup, removal::remove_tree, sys};
+use crate::{
+    config::Config,
+    image::store::{Store, make_private},
+    layers::cgroup,
+    removal::remove_tree,
+    sys,
+};
 use anyhow::{Context, Result, bail};
 use nix::{
     fcntl::{Flock, FlockArg},
@@ -236,7 +242,7 @@ impl Leftover {
     }
 
     fn remove(&mut self) -> Result<String> {
-        // It is empty when its maker was killed before writing it: then nothing else was made.
+        // It is empty, or cut short, when its maker was killed before it was written: then nothing else was made.
         if let Some(record) = self.record()? {
             remove_groups(&record)?;
         }
@@ -260,7 +266,11 @@ pub fn parse(file: &Path, text: &str) -> Result<Option<Record>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let record: Record = serde_json::from_str(text).context(DAMAGED)?;
+    let record: Record = match serde_json::from_str(text) {
+        // Its maker was killed, or the machine went down, while it was written.
+        Err(error) if error.is_eof() => return Ok(None),
+        read => read.context(DAMAGED)?,
+    };
     let id = file.file_stem().unwrap_or_default();
     let name = format!("rubber-{}", id.to_string_lossy());
     let is_ours = |dir: &PathBuf| dir.is_absolute() && dir.file_name() == Some(OsStr::new(&name));
@@ -284,7 +294,7 @@ pub fn lock(store: &Store) -> Result<Flock<File>> {
     let directory = match File::open(&containers) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             // Another rubber may be faster: no error then.
-            fs::create_dir_all(&containers).with_context(|| display(&containers))?;
+            make_private(&containers)?;
             File::open(&containers)
         }
         opened => opened,

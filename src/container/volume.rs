@@ -1,7 +1,10 @@
 //! Named volumes: directories of the store's that outlive the containers that share them.
 
 use super::find;
-use crate::{image::Store, removal};
+use crate::{
+    image::{Store, store::make_private},
+    removal,
+};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::{
@@ -38,7 +41,7 @@ pub fn make(store: &Store, name: &str) -> Result<PathBuf> {
     if path.is_dir() {
         return Ok(path);
     }
-    fs::create_dir_all(store.volumes())?;
+    make_private(&store.volumes())?;
     match fs::create_dir(&path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(path),
         Err(error) => Err(error).with_context(|| format!("cannot make volume {name}: mkdir({path:?})")),

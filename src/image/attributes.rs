@@ -1,13 +1,16 @@
 //! Owner, mode, time and extended attributes of one file, and the order in which they must be set.
 
 use super::below;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
-    fcntl::AtFlags,
+    fcntl::{AT_FDCWD, AtFlags, OFlag, openat},
     libc,
     sys::{
-        stat::{FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, futimens, utimensat},
+        stat::{
+            FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens,
+            utimensat,
+        },
         time::TimeSpec,
     },
     unistd::{Gid, Uid, fchown, fchownat, geteuid},
@@ -15,7 +18,10 @@ use nix::{
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    os::{fd::AsFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::ffi::OsStrExt,
+    },
 };
 use xattr::FileExt;
 
@@ -56,6 +62,15 @@ impl Attributes {
             match file.set_xattr(name, value) {
                 // A file capability is root's to give, and not every filesystem has attributes.
                 Err(error) if !kept || error.raw_os_error() == Some(libc::EOPNOTSUPP) => (),
+                // The disk is not full: what a filesystem has for attributes is little.
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::E2BIG | libc::ERANGE)) =>
+                {
+                    bail!(
+                        "the attribute {name:?} of {} bytes is more than this filesystem keeps",
+                        value.len()
+                    )
+                }
                 other => other.with_context(|| format!("fsetxattr({name:?})"))?,
             }
         }
@@ -67,9 +82,14 @@ impl Attributes {
     pub fn set_by_name(&self, parent: impl AsFd, name: &OsStr) -> Result<bool> {
         let (uid, gid) = self.ids();
         let kept = chowned(fchownat(&parent, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW))?;
-        if below::look(&parent, name)?.is_some_and(|stat| below::kind(&stat) == SFlag::S_IFIFO) {
-            // The flag follows links, but this is the fifo we have just made, without the bits umask took.
-            fchmodat(&parent, name, self.permissions(kept), FchmodatFlags::FollowSymlink)?;
+        let how = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let made = openat(&parent, name, how, Mode::empty()).context("openat(O_PATH)")?;
+        if below::kind(&fstat(&made)?) == SFlag::S_IFIFO {
+            // Of the fifo itself, which cannot be opened to act on: chmod(2) by its name would follow what is there
+            // by now, if somebody else writes here too.
+            let name = format!("/proc/self/fd/{}", made.as_raw_fd());
+            fchmodat(AT_FDCWD, name.as_str(), self.permissions(kept), FchmodatFlags::FollowSymlink)
+                .context("fchmodat()")?;
         }
         utimensat(&parent, name, &TimeSpec::UTIME_OMIT, &self.mtime, UtimensatFlags::NoFollowSymlink)
             .context("utimensat()")?;

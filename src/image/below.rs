@@ -4,12 +4,12 @@
 //! `openat2(2)` and RESOLVE_IN_ROOT, as chroot(2) would: an absolute link or a `..` in a link stays inside. What
 //! comes back is the file descriptor of the *parent*; the last name is then used with calls that never follow it.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2},
-    sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat},
+    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2},
+    sys::stat::{FileStat, Mode, SFlag, fstat, fstatat},
 };
 use std::{
     ffi::{OsStr, OsString},
@@ -80,34 +80,6 @@ impl Below {
         let file =
             openat2(&self.root, &path, how).with_context(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?;
         regular(&file)?.with_context(|| format!("{path:?} is no file"))
-    }
-
-    /// Like `directory`, and makes what is missing on the way with mode 0755.
-    pub fn directory_made(&self, path: &Path) -> Result<OwnedFd> {
-        match self.directory(path) {
-            Err(Errno::ENOENT) => (),
-            other => return other.with_context(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)")),
-        }
-        // From the longest part that exists downwards: a loop, because an archive may nest as deep as it likes.
-        let mut there = path.to_path_buf();
-        let mut missing = Vec::new();
-        let mut at = loop {
-            missing.push(there.file_name().map(OsStr::to_owned).unwrap_or_default());
-            there.pop();
-            match self.directory(&there) {
-                Err(Errno::ENOENT) if !there.as_os_str().is_empty() => continue,
-                other => break other.with_context(|| format!("openat2({there:?}, RESOLVE_IN_ROOT)"))?,
-            }
-        };
-        while let Some(name) = missing.pop() {
-            match mkdirat(&at, name.as_os_str(), Mode::from_bits_truncate(0o755)) {
-                Err(Errno::EEXIST) => bail!("{name:?} on the way to it is a link that leads nowhere"),
-                other => other.with_context(|| format!("mkdirat({name:?})"))?,
-            }
-            at = openat(&at, name.as_os_str(), DIRECTORY, Mode::empty())?;
-            fchmod(&at, Mode::from_bits_truncate(0o755))?; // mkdirat obeys umask
-        }
-        Ok(at)
     }
 }
 

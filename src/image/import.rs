@@ -9,8 +9,8 @@ use super::{
     name::Name,
     pack,
     pieces::Pieces,
+    relay,
     store::{Locked, Scratch, Store},
-    stream,
     unpack::{self, LeftOut, Manner, Purpose},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -88,12 +88,11 @@ pub fn image_as(
     Ok(Imported { config, left_out })
 }
 
-/// Makes the image `name` from an archive of its root filesystem: plain tar, gzip or zstd.
-pub fn archive(locked: &Locked, name: &Name, bytes: impl Read, origin: Origin) -> Result<Imported> {
+/// Makes the image `name` from an archive of its root filesystem, as it comes out of `stream::decompress`.
+pub fn archive(locked: &Locked, name: &Name, tar: impl Read, origin: Origin) -> Result<Imported> {
     let scratch = locked.scratch()?;
     let files = new_root(&scratch)?;
-    let imported = stream::decompress(bytes).and_then(|tar| {
-        let (digest, left_out) = unpack_layer(tar, &files, Purpose::Image)?;
+    let imported = unpack_layer(tar, &files, Purpose::Image).and_then(|(digest, left_out)| {
         locked.adopt(&files, &digest)?;
         let config = configuration(digest, origin)?;
         locked.write_image(name, &config)?;
@@ -129,11 +128,9 @@ pub fn new_root(scratch: &Scratch) -> Result<PathBuf> {
 
 /// Unpacks a layer, and returns its digest and what was left out.
 pub fn unpack_layer(tar: impl Read, files: &Path, purpose: Purpose) -> Result<(String, LeftOut)> {
-    let mut tar = stream::Hashing::new(tar);
-    let left_out = unpack::unpack_into(&mut tar, Below::open(files)?, Manner::of(purpose))?;
+    let target = Below::open(files)?;
     // What follows the archive's end is part of the layer's digest too.
-    io::copy(&mut tar, &mut io::sink()).context("the archive is cut off or damaged at its end")?;
-    Ok((tar.digest(), left_out))
+    relay::shared(tar, move |tar| unpack::unpack_stream(tar, target, Manner::of(purpose)))
 }
 
 pub fn broken_pipe(error: &anyhow::Error) -> bool {

@@ -133,7 +133,8 @@ impl Source {
             bail!("stdin can be read once only: rubber import - NAME, then run that");
         }
         let origin = Origin::new(format!("rubber import {}", self.path.display()));
-        import::archive(&store.lock()?, name, File::open(&self.path)?, origin)
+        let tar = stream::decompress(File::open(&self.path)?)?;
+        import::archive(&store.lock()?, name, tar, origin)
     }
 
     /// The configuration of an image that is in an archive; the store is not touched for it.
@@ -181,7 +182,7 @@ const PEEK: u64 = 1 << 16;
 
 fn recognised<'a>(store: &'a Store, mut tar: Box<dyn Read + 'a>, form: Form) -> Result<Opened<'a>> {
     let mut start = Vec::new();
-    tar.by_ref().take(PEEK).read_to_end(&mut start).context("not a tar archive")?;
+    tar.by_ref().take(PEEK).read_to_end(&mut start).context("not a tar archive, or cut off or damaged")?;
     let of_images = is_of_images(&start);
     let whole = Cursor::new(start).chain(tar);
     match form {

@@ -321,6 +321,7 @@ fn default_root() -> Result<PathBuf> {
     Ok(data.join("rubber"))
 }
 
+/// A directory for nobody else, whatever those above it are open to.
 pub fn make_private(directory: &Path) -> Result<()> {
     if directory.is_dir() {
         return Ok(());

@@ -1,5 +1,6 @@
 //! The bytes of an archive on their way in: what compresses them is seen from their beginning, never from a name.
 
+use super::limits::Limits;
 use anyhow::{Context, Result, bail};
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::{
@@ -7,18 +8,29 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 use sha2::{Digest, Sha256};
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::{
+    cell::Cell,
+    io::{self, BufRead, BufReader, Cursor, Read},
+    rc::Rc,
+};
 
 /// Large, because many small reads of a pipe cost more than everything done with them.
 const BUFFER: usize = 1 << 16;
 
+/// The most memory that zstd may ask for to look back at. What containers' tools write asks for 8 MiB, at most 32.
+const WINDOW: u64 = 32 << 20;
+
 /// The plain bytes of `source`: as they are, or out of gzip or zstd.
-pub fn decompress<'a>(mut source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+/// What comes out of it is limited: see `limits`.
+pub fn decompress<'a>(source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+    let limits = Limits::of_environment()?;
+    let read = Rc::new(Cell::new(0));
+    let mut source = Counted { source, read: read.clone() };
     let mut magic = Vec::new();
     source.by_ref().take(6).read_to_end(&mut magic).context("cannot read the archive")?;
     let start = magic.clone();
     let whole = BufReader::with_capacity(BUFFER, Cursor::new(magic).chain(source));
-    Ok(match start.as_slice() {
+    let plain: Box<dyn Read + 'a> = match start.as_slice() {
         [] => bail!("the archive is empty"),
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(whole)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Box::new(Frames::new(whole)),
@@ -28,7 +40,37 @@ pub fn decompress<'a>(mut source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> 
         [b'B', b'Z', b'h', ..] => bail!("it is compressed with bzip2: bzip2 -dc FILE | rubber import - NAME"),
         [b'P', b'K', 3, 4, ..] => bail!("it is a zip file; import takes a tar archive, plain, gzip or zstd"),
         _ => Box::new(whole),
-    })
+    };
+    Ok(Box::new(Limited { plain, out: 0, read, limits }))
+}
+
+struct Counted<R> {
+    source: R,
+    read: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(into)?;
+        self.read.set(self.read.get() + count as u64);
+        Ok(count)
+    }
+}
+
+struct Limited<'a> {
+    plain: Box<dyn Read + 'a>,
+    out: u64,
+    read: Rc<Cell<u64>>,
+    limits: Limits,
+}
+
+impl Read for Limited<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.plain.read(into)?;
+        self.out += count as u64;
+        self.limits.check(self.read.get(), self.out)?;
+        Ok(count)
+    }
 }
 
 /// All frames of a zstd file: `pzstd` and `cat` make several, and some may only be skipped.
@@ -40,7 +82,9 @@ struct Frames<R> {
 
 impl<R: BufRead> Frames<R> {
     fn new(source: R) -> Frames<R> {
-        Frames { source, decoder: FrameDecoder::new(), within: false }
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(WINDOW);
+        Frames { source, decoder, within: false }
     }
 
     /// Begins the next frame that has bytes in it; false at the end of the file.
@@ -57,10 +101,26 @@ impl<R: BufRead> Frames<R> {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
-                Err(error) => return Err(io::Error::other(error)),
+                Err(FrameDecoderError::WindowSizeTooBig { requested, .. }) => {
+                    return Err(io::Error::other(format!(
+                        "to unpack it takes a window of {} MiB, and at most {} are given: compress it without zstd --long or --ultra",
+                        requested >> 20,
+                        WINDOW >> 20
+                    )));
+                }
+                Err(error) => return Err(cut_off(error)),
             }
         }
         Ok(false)
+    }
+
+    fn end(&self) -> io::Result<()> {
+        match self.decoder.get_checksum_from_data() {
+            Some(told) if self.decoder.get_calculated_checksum() != Some(told) => {
+                Err(io::Error::other("a zstd frame's checksum is wrong"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -72,8 +132,11 @@ impl<R: BufRead> Read for Frames<R> {
             }
             if self.within && !self.decoder.is_finished() {
                 let one = BlockDecodingStrategy::UptoBlocks(1);
-                self.decoder.decode_blocks(&mut self.source, one).map_err(io::Error::other)?;
+                self.decoder.decode_blocks(&mut self.source, one).map_err(cut_off)?;
                 continue;
+            }
+            if self.within {
+                self.end()?;
             }
             self.within = self.begin()?;
             if !self.within {
@@ -81,6 +144,20 @@ impl<R: BufRead> Read for Frames<R> {
             }
         }
     }
+}
+
+/// What the decoder says of the end of its source is not for people.
+fn cut_off(error: FrameDecoderError) -> io::Error {
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && error.kind() == io::ErrorKind::UnexpectedEof
+        {
+            return io::Error::new(io::ErrorKind::UnexpectedEof, "the zstd stream is cut off");
+        }
+        cause = error.source();
+    }
+    io::Error::other(error)
 }
 
 /// Computes the SHA-256 of everything read through it.

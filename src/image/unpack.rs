@@ -6,29 +6,31 @@
 use super::{
     attributes::{Attributes, welcome},
     below::{self, Below, DIRECTORY},
+    limits::{self, Limits},
+    tape::{Member, Tape},
     whiteout,
 };
 use crate::removal;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat},
     libc,
     sys::{
-        stat::{FileStat, Mode, SFlag, fstat, mkdirat},
+        stat::{FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, mkdirat, utimensat},
         time::TimeSpec,
     },
     unistd::{LinkatFlags, geteuid, linkat, mkfifoat, symlinkat},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::OsStr,
     fs::File,
-    io::{self, Read},
+    io::{BufRead, BufReader, Read},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Component, Path, PathBuf},
 };
-use tar::{Archive, Entry, EntryType};
+use tar::EntryType;
 
 /// What was not taken over from the archive, for one line to the user.
 #[derive(Default)]
@@ -86,37 +88,38 @@ impl Manner {
 /// Unpacks `tar` into the directory `target`. An error leaves it half-filled: one that was empty is for the caller to
 /// remove.
 pub fn unpack_into(tar: impl Read, target: Below, manner: Manner) -> Result<LeftOut> {
-    let mut archive = Archive::new(Tail { source: tar, ended: false });
+    unpack_stream(BufReader::with_capacity(1 << 16, tar), target, manner)
+}
+
+/// The same out of a buffer, from which the content of files is written as it stands there.
+pub fn unpack_stream(tar: impl BufRead, target: Below, manner: Manner) -> Result<LeftOut> {
+    let limits = Limits::of_environment()?;
+    let mut tape = Tape::new(tar);
     let mut tree = Tree::new(target, manner);
+    let mut last = Vec::new();
     let mut entries = 0u64;
-    for entry in archive.entries().context("not a tar archive")? {
-        let mut entry = entry.map_err(tidy).context(match entries {
-            0 => "not a tar archive".to_owned(),
-            n => format!("the archive is cut off or damaged after entry {n}"),
-        })?;
-        let name = entry.path_bytes().into_owned();
-        tree.add(&mut entry, &name).with_context(|| format!("entry {}", shown(&name)))?;
+    while let Some(member) = tape.next().with_context(|| match entries {
+        0 => "not a tar archive".to_owned(),
+        n => format!("the archive is cut off or damaged after entry {n}, {}", shown(&last)),
+    })? {
         entries += 1;
+        let name = || format!("entry {}", shown(&member.name));
+        if entries > limits.entries {
+            return Err(limits::refused("one entry too many", limits::ENTRIES)).with_context(name);
+        }
+        ensure!(member.size <= limits.bytes, "{}: it says that it has {} bytes", name(), member.size);
+        tree.add(&member, &mut tape).with_context(name)?;
+        last = member.name;
     }
     // A layer may change nothing.
     ensure!(entries > 0 || tree.manner.purpose == Purpose::Layer, "the archive is empty");
-    // A tar ends with zeros. One that ends with its source was cut off, if only between two entries.
-    ensure!(!archive.into_inner().ended, "the archive is cut off after entry {entries}");
+    // A tar ends with zeros. One that ends with its source was cut off, if only between two entries: but a layer has
+    // a digest that would tell, and some builders leave the zeros away.
+    ensure!(
+        !tape.ended || tree.manner.purpose == Purpose::Layer,
+        "the archive is cut off after entry {entries}"
+    );
     tree.finish()
-}
-
-/// Knows whether the source has ended, which the tar crate takes for the end of the archive.
-struct Tail<R> {
-    source: R,
-    ended: bool,
-}
-
-impl<R: Read> Read for Tail<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read(into)?;
-        self.ended |= count == 0 && !into.is_empty();
-        Ok(count)
-    }
 }
 
 struct Tree {
@@ -125,11 +128,24 @@ struct Tree {
     /// An ordinary user owns whatever it unpacks.
     privileged: bool,
     /// The directory of the last entry: the next one is mostly in it too.
-    last: Option<(PathBuf, OwnedFd)>,
-    /// By inode number, set at the end: a directory must stay writable, and keep its time, while it is filled.
-    directories: HashMap<libc::ino_t, (PathBuf, Attributes)>,
+    last: Option<Open>,
+    /// Those that an ordinary user could not fill if they were what they will be: by inode number, set at the end.
+    closed: HashMap<libc::ino_t, (PathBuf, Attributes)>,
+    /// Where there was something before us: the directories that are ours.
+    made: HashSet<libc::ino_t>,
     left_out: LeftOut,
 }
+
+/// A directory that is being filled. That changes its time, which is set back when we are done there.
+struct Open {
+    path: PathBuf,
+    directory: OwnedFd,
+    mtime: Option<TimeSpec>,
+}
+
+/// More than any root filesystem has, and less than fills the memory.
+const MOST_DEVICES: usize = 10_000;
+const MOST_CLOSED: usize = 100_000;
 
 impl Tree {
     fn new(below: Below, manner: Manner) -> Tree {
@@ -138,74 +154,118 @@ impl Tree {
             manner,
             privileged: geteuid().is_root(),
             last: None,
-            directories: HashMap::new(),
+            closed: HashMap::new(),
+            made: HashSet::new(),
             left_out: LeftOut::default(),
         }
     }
 
-    fn add(&mut self, entry: &mut Entry<impl Read>, name: &[u8]) -> Result<()> {
-        let kind = match entry.header().entry_type() {
-            EntryType::XGlobalHeader => return Ok(()), // a comment on the whole archive
-            EntryType::Regular if name.ends_with(b"/") => EntryType::Directory, // as tar wrote before 1988
-            kind => kind,
-        };
-        let path = self.manner.place(inside(name)?);
+    fn add(&mut self, member: &Member, tape: &mut Tape<impl BufRead>) -> Result<()> {
+        let path = self.place(&member.name)?;
         if self.manner.purpose == Purpose::CopyDirectory && path == self.manner.prefix {
-            ensure!(kind == EntryType::Directory, "it is to become a directory, and is none");
+            ensure!(member.kind == EntryType::Directory, "it is to become a directory, and is none");
         }
-        if self.manner.purpose == Purpose::Layer
-            && path.file_name().is_some_and(|name| name.as_bytes().starts_with(whiteout::PREFIX.as_bytes()))
-        {
-            return self.whiteout(&path);
+        if self.manner.purpose == Purpose::Layer {
+            // What aufs, where whiteouts come from, kept for itself.
+            let of_aufs =
+                |part: Component| part.as_os_str().as_bytes().starts_with(whiteout::AUFS.as_bytes());
+            if path.file_name().is_some_and(|name| name == whiteout::OPAQUE) {
+                return self.opaque(&path);
+            }
+            if path.components().any(of_aufs) {
+                return Ok(());
+            }
+            if path.file_name().is_some_and(|name| name.as_bytes().starts_with(whiteout::PREFIX.as_bytes())) {
+                return self.whiteout(&path);
+            }
         }
         if path.as_os_str().is_empty() {
-            ensure!(kind == EntryType::Directory, "the root directory cannot be anything else");
-            return self.directory(&path, self.attributes(entry)?);
+            ensure!(member.kind == EntryType::Directory, "the root directory cannot be anything else");
+            return self.root(self.attributes(member)?);
         }
-        match kind {
-            EntryType::Directory => self.directory(&path, self.attributes(entry)?),
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(&path, entry),
-            EntryType::Symlink => self.symlink(&path, entry),
-            EntryType::Link => self.hard_link(&path, entry),
-            EntryType::Fifo => self.fifo(&path, self.attributes(entry)?),
-            // rubber makes its own /dev; a device node in an image is a door to the host's hardware.
-            EntryType::Block | EntryType::Char => {
-                self.left_out.devices.push(shown(name));
-                Ok(())
+        match member.kind {
+            EntryType::Directory => self.directory(&path, self.attributes(member)?),
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                self.file(&path, member, tape)
             }
+            EntryType::Symlink => self.symlink(&path, member),
+            EntryType::Link => self.hard_link(&path, member),
+            EntryType::Fifo => self.fifo(&path, self.attributes(member)?),
+            // rubber makes its own /dev; a device node in an image is a door to the host's hardware.
+            EntryType::Block | EntryType::Char => self.device(&path, &member.name),
             other => bail!("its type {:?} is not known", char::from(other.as_byte())),
         }
     }
 
+    /// Where an entry belongs. In a layer `/x` is `x`, as some builders write it; elsewhere nobody does with good will.
+    fn place(&self, name: &[u8]) -> Result<PathBuf> {
+        let start = match self.manner.purpose {
+            Purpose::Layer => name.iter().take_while(|byte| **byte == b'/').count(),
+            _ => 0,
+        };
+        Ok(self.manner.place(inside(name, start)?))
+    }
+
+    fn root(&mut self, attributes: Attributes) -> Result<()> {
+        if self.manner.copies() {
+            return Ok(());
+        }
+        self.leave()?;
+        let root = openat(self.below.root(), ".", DIRECTORY, Mode::empty())?;
+        self.become_what_it_is(root, Path::new(""), attributes)
+    }
+
     fn directory(&mut self, path: &Path, attributes: Attributes) -> Result<()> {
-        let made = match path.as_os_str().is_empty() {
-            true if self.manner.copies() => return Ok(()),
-            true => openat(self.below.root(), ".", DIRECTORY, Mode::empty())?,
-            false => {
-                let (parent, name) = below::split(path);
-                let present = below::look(self.parent(&parent)?, &name)?;
-                let is_there = present.is_some_and(|stat| below::kind(&stat) == SFlag::S_IFDIR);
-                if is_there && self.manner.copies() {
+        let (parent, name) = below::split(path);
+        let parent_fd = self.parent(&parent)?;
+        let mut present = None;
+        match mkdirat(parent_fd, name.as_os_str(), Mode::S_IRWXU) {
+            Err(Errno::EEXIST) => present = below::look(parent_fd, &name)?,
+            other => other.context("mkdirat()")?,
+        }
+        if let Some(stat) = present {
+            if below::kind(&stat) == SFlag::S_IFDIR {
+                if self.manner.copies() {
                     return Ok(());
                 }
-                if !is_there {
-                    ensure!(
-                        present.is_none() || !self.manner.copies(),
-                        "what is there is no directory, and stays"
-                    );
-                    self.make_way(&parent, &name, present)?;
-                    mkdirat(self.parent(&parent)?, name.as_os_str(), Mode::S_IRWXU).context("mkdirat()")?;
-                }
-                openat(self.parent(&parent)?, name.as_os_str(), DIRECTORY, Mode::empty())
-                    .context("openat(O_DIRECTORY)")?
+            } else {
+                ensure!(!self.manner.copies(), "what is there is no directory, and stays");
+                self.make_way(&parent, &name, present)?;
+                mkdirat(self.parent(&parent)?, name.as_os_str(), Mode::S_IRWXU).context("mkdirat()")?;
             }
-        };
-        self.directories.insert(fstat(&made)?.st_ino, (path.to_path_buf(), attributes));
+        }
+        let made = openat(self.parent(&parent)?, name.as_os_str(), DIRECTORY, Mode::empty())
+            .context("openat(O_DIRECTORY)")?;
+        if present.is_some_and(|stat| self.manner.purpose == Purpose::Layer && whiteout::is_whiteout(&stat)) {
+            // The layer takes away what was called so below, and has a directory of that name itself.
+            whiteout::make_opaque(&File::from(made.try_clone()?))?;
+        }
+        self.become_what_it_is(made, path, attributes)
+    }
+
+    /// At once if we may still fill it then, else at the end.
+    fn become_what_it_is(&mut self, made: OwnedFd, path: &Path, attributes: Attributes) -> Result<()> {
+        let closes = !self.privileged && attributes.mode & 0o700 != 0o700;
+        if closes || self.manner.copies() {
+            let inode = fstat(&made)?.st_ino;
+            if self.manner.copies() {
+                self.made.insert(inode);
+            }
+            if closes {
+                ensure!(self.closed.len() < MOST_CLOSED, "too many directories that forbid to be filled");
+                let open = Attributes { mode: attributes.mode | 0o700, xattrs: Vec::new(), ..attributes };
+                self.closed.insert(inode, (path.to_path_buf(), attributes));
+                open.set(&File::from(made))?;
+                return Ok(());
+            }
+        }
+        let kept = attributes.set(&File::from(made))?;
+        self.count(kept);
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, entry: &mut Entry<impl Read>) -> Result<()> {
-        let attributes = self.attributes(entry)?;
+    fn file(&mut self, path: &Path, member: &Member, tape: &mut Tape<impl BufRead>) -> Result<()> {
+        let attributes = self.attributes(member)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let (parent, name) = below::split(path);
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
@@ -216,40 +276,37 @@ impl Tree {
             made = openat(self.parent(&parent)?, name.as_os_str(), flags, mode);
         }
         let mut file = File::from(made.context("openat(O_CREAT|O_EXCL)")?);
-        let written = io::copy(entry, &mut file).map_err(tidy)?;
-        let promised = entry.size();
-        ensure!(written == promised, "the archive is cut off: {written} of {promised} bytes are there");
+        tape.write(member, &mut file)?;
         let kept = attributes.set(&file)?;
         self.count(kept);
         Ok(())
     }
 
-    fn symlink(&mut self, path: &Path, entry: &mut Entry<impl Read>) -> Result<()> {
-        let attributes = self.attributes(entry)?;
+    fn symlink(&mut self, path: &Path, member: &Member) -> Result<()> {
+        let attributes = self.attributes(member)?;
         // Kept as it is, wherever it points: it is followed only inside a root.
-        let target = entry.link_name_bytes().context("a link without a target")?.into_owned();
-        ensure!(!target.is_empty() && !target.contains(&0), "a link to {} is not possible", shown(&target));
+        let target = &member.link;
+        ensure!(!target.is_empty() && !target.contains(&0), "a link to {} is not possible", shown(target));
         let (parent, name) = below::split(path);
         let present = below::look(self.parent(&parent)?, &name)?;
         self.make_way(&parent, &name, present)?;
-        symlinkat(OsStr::from_bytes(&target), self.parent(&parent)?, name.as_os_str())
+        symlinkat(OsStr::from_bytes(target), self.parent(&parent)?, name.as_os_str())
             .context("symlinkat()")?;
         let kept = attributes.set_by_name(self.parent(&parent)?, &name)?;
         self.count(kept);
         Ok(())
     }
 
-    fn hard_link(&mut self, path: &Path, entry: &mut Entry<impl Read>) -> Result<()> {
-        let target = entry.link_name_bytes().context("a hard link without a target")?.into_owned();
-        let linked = || format!("hard link to {}", shown(&target));
-        let (from, from_name) = below::split(&self.manner.place(inside(&target).with_context(linked)?));
+    fn hard_link(&mut self, path: &Path, member: &Member) -> Result<()> {
+        let linked = || format!("hard link to {}", shown(&member.link));
+        let (from, from_name) = below::split(&self.place(&member.link).with_context(linked)?);
         let from = match self.below.directory(&from) {
             Err(Errno::ENOENT) => bail!("{}: there is no such entry", linked()),
             other => other.with_context(linked)?,
         };
         let source = below::look(&from, &from_name)?;
         let source = source.with_context(|| format!("{}: there is no such entry", linked()))?;
-        ensure!(below::kind(&source) != SFlag::S_IFDIR, "hard link to the directory {}", shown(&target));
+        ensure!(below::kind(&source) != SFlag::S_IFDIR, "hard link to the directory {}", shown(&member.link));
         let (parent, name) = below::split(path);
         let present = below::look(self.parent(&parent)?, &name)?;
         if present.is_some_and(|stat| stat.st_ino == source.st_ino) {
@@ -271,31 +328,60 @@ impl Tree {
         Ok(())
     }
 
-    /// A name that takes something away from the layers below.
+    /// Left out, but not what it stands for: that the file of this name, here or in a layer below, is gone.
+    fn device(&mut self, path: &Path, name: &[u8]) -> Result<()> {
+        ensure!(self.left_out.devices.len() < MOST_DEVICES, "one of more than {MOST_DEVICES} devices");
+        self.left_out.devices.push(shown(name));
+        let (parent, name) = below::split(path);
+        let present = below::look(self.parent(&parent)?, &name)?;
+        self.make_way(&parent, &name, present)?;
+        match self.manner.purpose {
+            Purpose::Layer => whiteout::make(self.parent(&parent)?, &name),
+            _ => Ok(()),
+        }
+    }
+
+    /// A name that takes something away from the layers below. What this layer has itself of that name stays, in
+    /// whatever order they come: layer.md, "Whiteouts".
     fn whiteout(&mut self, path: &Path) -> Result<()> {
         let (parent, name) = below::split(path);
-        if name == whiteout::OPAQUE {
-            let directory = openat(self.parent(&parent)?, ".", DIRECTORY, Mode::empty())?;
-            return whiteout::make_opaque(&File::from(directory));
-        }
         let gone = OsStr::from_bytes(&name.as_bytes()[whiteout::PREFIX.len()..]).to_owned();
         ensure!(!gone.is_empty() && gone != "." && gone != "..", "it takes nothing away");
-        let present = below::look(self.parent(&parent)?, &gone)?;
-        self.make_way(&parent, &gone, present)?;
-        whiteout::make(self.parent(&parent)?, &gone)
+        let parent = self.parent(&parent)?;
+        match below::look(parent, &gone)? {
+            None => whiteout::make(parent, &gone),
+            Some(stat) if below::kind(&stat) == SFlag::S_IFDIR => {
+                let directory = openat(parent, gone.as_os_str(), DIRECTORY, Mode::empty())?;
+                whiteout::make_opaque(&File::from(directory))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn opaque(&mut self, path: &Path) -> Result<()> {
+        let (parent, _) = below::split(path);
+        let directory = openat(self.parent(&parent)?, ".", DIRECTORY, Mode::empty())?;
+        whiteout::make_opaque(&File::from(directory))
     }
 
     /// Those of the archive, but for whose it will be.
-    fn attributes(&self, entry: &mut Entry<impl Read>) -> Result<Attributes> {
-        let is_directory = entry.header().entry_type() == EntryType::Directory;
-        let mut attributes = attributes(entry)?;
+    fn attributes(&self, member: &Member) -> Result<Attributes> {
+        let mut attributes = Attributes {
+            owner: (id(member.owner.0)?, id(member.owner.1)?),
+            mode: member.mode,
+            mtime: member.mtime,
+            xattrs: Vec::new(),
+        };
+        for (name, value) in member.xattrs.iter().filter(|(name, _)| welcome(name)) {
+            attributes.xattrs.push((OsStr::from_bytes(name).to_owned(), value.clone()));
+        }
         let (owner, trusts) = match self.manner.owner {
             Owner::Archived => return Ok(attributes),
             Owner::Given(uid, gid) => ((uid, gid), attributes.owner == (uid, gid)),
             Owner::Caller(uid, gid) => ((uid, gid), false),
         };
         attributes.owner = owner;
-        if !trusts && !is_directory {
+        if !trusts && member.kind != EntryType::Directory {
             attributes.mode &= 0o1777;
             attributes.xattrs.retain(|(name, _)| name != "security.capability");
         }
@@ -304,10 +390,48 @@ impl Tree {
 
     /// The directory an entry belongs in, made if the archive did not list it.
     fn parent(&mut self, path: &Path) -> Result<&OwnedFd> {
-        if self.last.as_ref().is_none_or(|(known, _)| known != path) {
-            self.last = Some((path.to_path_buf(), self.below.directory_made(path)?));
+        if self.last.as_ref().is_none_or(|open| open.path != path) {
+            self.leave()?;
+            let directory = match self.below.directory(path) {
+                Err(Errno::ENOENT) => self.missing(path)?,
+                other => other.with_context(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?,
+            };
+            let found = fstat(&directory)?;
+            let is_ours = !self.manner.copies() || self.made.contains(&found.st_ino);
+            let mtime = is_ours.then(|| TimeSpec::new(found.st_mtime, found.st_mtime_nsec));
+            self.last = Some(Open { path: path.to_path_buf(), directory, mtime });
         }
-        Ok(&self.last.as_ref().expect("set above").1)
+        Ok(&self.last.as_ref().expect("set above").directory)
+    }
+
+    /// Makes the directory `path`, and what is missing on the way to it, with mode 0755.
+    fn missing(&mut self, path: &Path) -> Result<OwnedFd> {
+        let parts: Vec<&Path> = path.ancestors().collect();
+        let is_missing = |part: &&Path| matches!(self.below.directory(part), Err(Errno::ENOENT));
+        let missing = parts.partition_point(is_missing);
+        // A loop, because an archive may nest as deep as it likes.
+        let mut at = self.parent(parts.get(missing).context("the root is gone")?)?.try_clone()?;
+        for path in parts[..missing].iter().rev() {
+            let (_, name) = below::split(path);
+            match mkdirat(&at, name.as_os_str(), Mode::from_bits_truncate(0o755)) {
+                Err(Errno::EEXIST) => bail!("{name:?} on the way to it is a link that leads nowhere"),
+                other => other.with_context(|| format!("mkdirat({name:?})"))?,
+            }
+            at = openat(&at, name.as_os_str(), DIRECTORY, Mode::empty())?;
+            fchmod(&at, Mode::from_bits_truncate(0o755))?; // mkdirat obeys umask
+            if self.manner.copies() {
+                self.made.insert(fstat(&at)?.st_ino);
+            }
+        }
+        self.leave()?;
+        Ok(at)
+    }
+
+    /// Sets back the time of the directory that was filled last.
+    fn leave(&mut self) -> Result<()> {
+        let Some(Open { directory, mtime: Some(mtime), .. }) = self.last.take() else { return Ok(()) };
+        utimensat(&directory, ".", &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::NoFollowSymlink)
+            .context("utimensat(\".\")")
     }
 
     /// A later entry replaces an earlier one of the same name, whatever it was, and never writes through it.
@@ -316,7 +440,7 @@ impl Tree {
             let is_directory = below::kind(&stat) == SFlag::S_IFDIR;
             ensure!(!is_directory || !self.manner.copies(), "what is there is a directory, and stays");
             removal::remove(self.parent(parent)?, name).context("cannot replace what is there")?;
-            self.last = None; // the path may lead elsewhere now
+            self.leave()?; // the path may lead elsewhere now
         }
         Ok(())
     }
@@ -326,11 +450,12 @@ impl Tree {
         self.left_out.owners += u64::from(self.privileged && !owner_kept);
     }
 
-    /// Sets what the directories are to be, the deepest first: a parent may then forbid us to come back.
+    /// Closes the directories that are to be closed, the deepest first: a parent may then forbid us to come back.
     fn finish(mut self) -> Result<LeftOut> {
-        let mut directories: Vec<_> = self.directories.drain().collect();
-        directories.sort_by_key(|(_, (path, _))| std::cmp::Reverse(path.components().count()));
-        for (inode, (path, attributes)) in directories {
+        self.leave()?;
+        let mut closed: Vec<_> = self.closed.drain().collect();
+        closed.sort_by_key(|(_, (path, _))| std::cmp::Reverse(path.components().count()));
+        for (inode, (path, attributes)) in closed {
             let (parent, name) = below::split(&path);
             let Ok(parent) = self.below.directory(&parent) else { continue };
             let name = if name.is_empty() { OsStr::new(".") } else { &name };
@@ -338,9 +463,7 @@ impl Tree {
                 // Something else may have replaced it since.
                 Ok(directory) if fstat(&directory)?.st_ino == inode => {
                     let set = attributes.set(&File::from(directory));
-                    let kept =
-                        set.with_context(|| format!("entry {}", shown(path.as_os_str().as_bytes())))?;
-                    self.count(kept);
+                    set.with_context(|| format!("entry {}", shown(path.as_os_str().as_bytes())))?;
                 }
                 _ => continue,
             }
@@ -349,12 +472,12 @@ impl Tree {
     }
 }
 
-/// The path that an entry's name means below the root, `.` and repeated slashes taken out.
-fn inside(name: &[u8]) -> Result<PathBuf> {
+/// The path that an entry's name means below the root, `.` and repeated slashes taken out, read from its byte `start`.
+fn inside(name: &[u8], start: usize) -> Result<PathBuf> {
     ensure!(!name.is_empty(), "the name is empty");
     ensure!(!name.contains(&0), "the name has a NUL in it");
     let mut path = PathBuf::new();
-    for part in Path::new(OsStr::from_bytes(name)).components() {
+    for part in Path::new(OsStr::from_bytes(&name[start..])).components() {
         match part {
             Component::Normal(part) => path.push(part),
             Component::CurDir => (),
@@ -367,57 +490,17 @@ fn inside(name: &[u8]) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn attributes(entry: &mut Entry<impl Read>) -> Result<Attributes> {
-    let header = entry.header();
-    let owner = (id(header.uid().map_err(tidy)?)?, id(header.gid().map_err(tidy)?)?);
-    let (mode, seconds) = (header.mode().map_err(tidy)? & 0o7777, header.mtime().map_err(tidy)?);
-    let mut mtime = TimeSpec::new(i64::try_from(seconds).unwrap_or(0), 0);
-    let mut xattrs = Vec::new();
-    for extension in entry.pax_extensions().map_err(tidy)?.into_iter().flatten() {
-        let extension = extension.context("bad PAX header")?;
-        let (key, value) = (extension.key_bytes(), extension.value_bytes());
-        if key == b"mtime" {
-            mtime = time(value).context("bad PAX mtime")?;
-        } else if key.starts_with(b"GNU.sparse.") {
-            bail!("a sparse file in PAX format cannot be read: make the archive without tar --sparse");
-        } else if let Some(name) = key.strip_prefix(b"SCHILY.xattr.").filter(|name| welcome(name)) {
-            xattrs.push((OsStr::from_bytes(name).to_owned(), value.to_vec()));
-        }
-    }
-    Ok(Attributes { owner, mode, mtime, xattrs })
-}
-
 /// 2^32-1 is "no change" to chown(2), and what lies beyond would be cut down to some other user.
-fn id(number: u64) -> Result<u32> {
+fn id(number: i64) -> Result<u32> {
     match u32::try_from(number) {
         Ok(id) if id != u32::MAX => Ok(id),
         _ => bail!("its owner {number} is no user or group id"),
     }
 }
 
-/// Seconds with an optional fraction, as PAX writes times.
-fn time(text: &[u8]) -> Option<TimeSpec> {
-    let text = std::str::from_utf8(text).ok()?;
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let nanoseconds: i64 = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
-    let whole: i64 = seconds.parse().ok()?;
-    Some(match seconds.starts_with('-') && nanoseconds > 0 {
-        true => TimeSpec::new(whole.checked_sub(1)?, 1_000_000_000 - nanoseconds),
-        false => TimeSpec::new(whole, nanoseconds),
-    })
-}
-
-/// What the tar crate says has the archive's own bytes in it; an error of the system is kept as it is.
-fn tidy(error: io::Error) -> anyhow::Error {
-    match error.raw_os_error() {
-        Some(_) => error.into(),
-        None => anyhow!("{}", shown(error.to_string().as_bytes()).trim_matches('"')),
-    }
-}
-
 /// A name as it may be printed: control characters escaped, and not longer than a line.
-fn shown(name: &[u8]) -> String {
-    let text = format!("{:?}", String::from_utf8_lossy(name));
+pub fn shown(name: &[u8]) -> String {
+    let text = format!("{:?}", String::from_utf8_lossy(&name[..name.len().min(500)]));
     match text.char_indices().nth(120) {
         Some((end, _)) => format!("{}…\"", &text[..end]),
         None => text,

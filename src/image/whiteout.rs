@@ -12,6 +12,9 @@ use xattr::FileExt;
 /// In an archive: `.wh.NAME` takes NAME away.
 pub const PREFIX: &str = ".wh.";
 
+/// In an archive: what aufs kept for itself. The next one is the only one of these that means something to others.
+pub const AUFS: &str = ".wh..wh.";
+
 /// In an archive: nothing of the layers below shows in this directory.
 pub const OPAQUE: &str = ".wh..wh..opq";
 

@@ -33,11 +33,14 @@ pub mod memory;
 pub mod devices;
 pub mod volumes;
 
+pub mod confinement;
 pub mod namespaces;
 pub mod rlimits;
 
 #[cfg_attr(feature = "exercise-capabilities", path = "../../workshop/11_capabilities/exercise.rs")]
 pub mod capabilities;
+#[cfg_attr(feature = "exercise-seccomp", path = "../../workshop/12_seccomp/exercise.rs")]
+pub mod seccomp;
 #[cfg_attr(feature = "exercise-user", path = "../../workshop/10_user/exercise.rs")]
 pub mod user;
 
@@ -63,8 +66,8 @@ pub enum Layer {
     Memory,
     User,
     Capabilities,
-    // 12 seccomp has its place here.
-    Userns = 13,
+    Seccomp,
+    Userns,
     Ipc,
     Volumes,
     Devices,
@@ -72,7 +75,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    pub const ALL: [Layer; 16] = [
+    pub const ALL: [Layer; 17] = [
         Process,
         Chroot,
         Mount,
@@ -85,6 +88,7 @@ impl Layer {
         Memory,
         User,
         Capabilities,
+        Seccomp,
         Userns,
         Ipc,
         Volumes,
@@ -112,6 +116,7 @@ impl Layer {
             Memory => "memory",
             User => "user",
             Capabilities => "capabilities",
+            Seccomp => "seccomp",
             Userns => "userns",
             Ipc => "ipc",
             Volumes => "volumes",
@@ -147,7 +152,7 @@ impl Layer {
 }
 
 /// A set of layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Layer>", into = "Vec<Layer>")]
 pub struct Layers(u32);
 

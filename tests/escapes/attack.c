@@ -107,6 +107,14 @@ static void writes(char **words) {
     got("a way to write it");
 }
 
+// To the mode that it has.
+static void chmods(char **words) {
+    struct stat about;
+    must("stat", stat(words[0], &about));
+    must("chmod", chmod(words[0], about.st_mode & 07777));
+    got("a file of the host's to change");
+}
+
 // A new hierarchy of version 1, so that nobody's is touched. It ends with the mount.
 static void release_agent(char **words) {
     (void)words;
@@ -193,6 +201,13 @@ static void perf(char **words) {
 static void kexec(char **words) { (void)words; only_asks("kexec_load", syscall(SYS_kexec_load, 0, 17L, NULL, 0L)); }
 static void module(char **words) { (void)words; only_asks("init_module", syscall(SYS_init_module, NULL, 0L, NULL)); }
 static void restart(char **words) { (void)words; only_asks("reboot", syscall(SYS_reboot, 0, 0, 0, NULL)); }
+static void kernel_log(char **words) {
+    static char log[4096];
+    (void)words;
+    must("syslog", syscall(SYS_syslog, 3 /* SYSLOG_ACTION_READ_ALL */, log, sizeof log));
+    got("what the kernel has told");
+}
+
 static void swap(char **words) { (void)words; only_asks("swapon", syscall(SYS_swapon, "/nothing", 0)); }
 
 // Writes what is there already: how wrong the clock may be.
@@ -221,9 +236,8 @@ static void userns(char **words) {
 
 // A set-user-ID copy of ourselves, run by somebody who is not root.
 static void setuid_program(char **words) {
-    if (geteuid() == 0 && getuid() != 0) got("root");
-    if (getuid() != 0) errno = EPERM, refused("execve");
     (void)words;
+    if (getuid() != 0) must("setuid", setuid(0)), got("root");
     must("setuid", setuid(1000));
     execl("/tmp/gift", "gift", "setuid", NULL);
     refused("execve");
@@ -277,6 +291,15 @@ static void descriptors(char **words) {
     got("as many descriptors as it wants");
 }
 
+static void queues(char **words) {
+    for (int i = 0; i < atoi(words[0]); i++) {
+        char name[16];
+        snprintf(name, sizeof name, "/many-%d", i);
+        must("mq_open", mq_open(name, O_CREAT | O_RDONLY, 0600, NULL));
+    }
+    got("as many queues as it wants");
+}
+
 static void fills(char **words) {
     static char much[1 << 20];
     int file = must("open", open(words[0], O_WRONLY | O_CREAT, 0600));
@@ -290,10 +313,10 @@ static void fills(char **words) {
 
 static const struct { const char *name; void (*attack)(char **words); } ATTACKS[] = {
     {"open", open_secret}, {"breakout", breakout}, {"descriptor", descriptor}, {"directory", directory},
-    {"by_handle", by_handle}, {"disk", disk}, {"writes", writes}, {"release_agent", release_agent},
+    {"by_handle", by_handle}, {"disk", disk}, {"writes", writes}, {"release_agent", release_agent}, {"chmods", chmods}, {"queues", queues},
     {"mounts", mounts}, {"remounts", remounts}, {"unmounts", unmounts}, {"kills", kills}, {"traces", traces},
     {"socket", socket_of_host}, {"keyring", keyring}, {"types", types}, {"queue", queue}, {"bpf", bpf_map},
-    {"perf", perf}, {"kexec", kexec}, {"module", module}, {"restart", restart}, {"swap", swap},
+    {"perf", perf}, {"kexec", kexec}, {"module", module}, {"restart", restart}, {"log", kernel_log}, {"swap", swap},
     {"clock", clock_of_host}, {"raw", raw}, {"userns", userns}, {"setuid", setuid_program},
     {"inheritable", inheritable}, {"forks", forks}, {"memory", memory}, {"descriptors", descriptors},
     {"fills", fills},

@@ -30,6 +30,7 @@ impl Attack {
     pub fn lock(&self) -> String {
         match (self.how, self.without) {
             (How::NoContainer | How::AtTerminal, _) => "no container".into(),
+            (_, []) => "not asked for".into(),
             (_, flags) => format!("`{}`", flags.join(" ")),
         }
     }
@@ -55,6 +56,8 @@ impl Attack {
 
 /// Without what a filter or a set of capabilities forbids.
 const POWERS: &[&str] = &["--without", "capabilities"];
+/// For what the filter lets nobody do, whatever powers there are.
+const POWERS_AND_FILTER: &[&str] = &["--without", "capabilities,seccomp"];
 
 #[rustfmt::skip]
 pub const ATTACKS: &[Attack] = &[
@@ -69,6 +72,7 @@ pub const ATTACKS: &[Attack] = &[
     row("write sysrq-trigger",                      &["writes", "/proc/sysrq-trigger"],  &["--privileged"]).needs("/proc/sysrq-trigger"),
     row("write a setting in /sys",       &["writes", "/sys/kernel/mm/transparent_hugepage/enabled"], &["--privileged"]),
     row("release_agent of a cgroup tree",           &["release_agent"],                  &["--without", "capabilities,ipc"]),
+    row("rubber itself through /proc/1/exe, `--init` (CVE-2019-5736)", &["chmods", "/proc/1/exe"], &["--init", "--cap-add", "sys_ptrace"]).with(&["--init"]),
     // Mounts.
     row("mount a filesystem",                       &["mounts", "/tmp"],                 POWERS),
     row("make a read-only volume writable",         &["remounts", "/shared"],            POWERS),
@@ -78,21 +82,26 @@ pub const ATTACKS: &[Attack] = &[
     row("ptrace a process",                         &["traces", "{sleeper}"],            &["--without", "pid,capabilities"]),
     row("connect to an abstract socket",            &["socket", "{socket}"],             &["--without", "net"]),
     row("open a POSIX message queue",               &["queue", "{queue}"],               &["--without", "ipc"]),
+    row("read the caller's session keyring",        &["keyring", "{key}"],               &["--without", "seccomp"]),
     row("type at the caller's terminal (TIOCSTI)",  &["types"],                          &[]).how(How::AtTerminal),
     // The kernel, of which there is one.
     row("bpf",                                      &["bpf"],                            POWERS),
     row("perf_event_open on all processes",         &["perf"],                           POWERS),
-    row("kexec_load",                               &["kexec"],                          POWERS).needs("/sys/kernel/kexec_loaded"),
+    row("kexec_load",                               &["kexec"],                          POWERS_AND_FILTER).needs("/sys/kernel/kexec_loaded"),
     row("init_module",                              &["module"],                         POWERS).needs("/proc/modules"),
+    row("read the kernel's log",                    &["log"],                            POWERS),
     row("reboot",                                   &["restart"],                        POWERS),
-    row("swapon",                                   &["swap"],                           POWERS),
+    row("swapon",                                   &["swap"],                           POWERS_AND_FILTER),
     row("set the clock",                            &["clock"],                          POWERS),
     // More than it was given.
+    row("all capabilities in a new user namespace", &["userns"],                         &["--without", "seccomp"]),
     row("a packet socket, `--cap-drop net_raw`",     &["raw"],                             &["--cap-add", "net_raw"]).with(&["--cap-drop", "net_raw"]),
+    row("root through a set-user-ID program, `--security-opt no-new-privileges`", &["setuid"], &[]).with(&["--security-opt", "no-new-privileges"]),
     row("an inheritable capability of the caller's (CVE-2022-29162)", &["inheritable"],  POWERS),
     // What there is only so much of.
     row("a fork bomb, `--pids-limit 50`",                              &["forks", "200"],                   &["--without", "memory"]).with(&["--pids-limit", "50"]),
     row("memory, `-m 32m`",                                   &["memory", "96"],                   &["--without", "memory"]).with(&["-m", "32m", "--memory-swap", "32m"]),
-    row("descriptors, `--ulimit nofile=100`",                              &["descriptors", "200"],             &["--ulimit", "nofile=1000"]).with(&["--ulimit", "nofile=100"]),
+    row("descriptors, `--ulimit nofile=100`",                              &["descriptors", "200"],             &[]).with(&["--ulimit", "nofile=100"]),
+    row("message queues, `--ulimit msgqueue=100000`", &["queues", "5"],                  &[]).with(&["--ulimit", "msgqueue=100000"]),
     row("more of /dev/shm than 64 MiB",                  &["fills", "/dev/shm/much", "80"],   &["--shm-size", "128m"]),
 ];

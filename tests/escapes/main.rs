@@ -9,6 +9,7 @@ mod lab;
 mod pty;
 
 mod attacks;
+mod links;
 mod setuid;
 mod stage;
 mod table;
@@ -16,11 +17,15 @@ mod users;
 
 use attacks::{ATTACKS, Attack, How};
 use stage::Stage;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
-/// How each attack goes that can be tried here.
+/// How each attack goes that can be tried here. A slow machine tries those that depend on the kernel most.
 fn all(attempt: impl Fn(&Attack) -> Option<String>) -> BTreeMap<String, String> {
-    ATTACKS.iter().filter_map(|attack| Some((attack.name.to_owned(), attempt(attack)?))).collect()
+    let depends = ["disk", "keyring", "types", "userns", "forks", "memory", "writes"];
+    let is_tried =
+        |attack: &&Attack| !lab::few() || attack.needs != "/" || depends.contains(&attack.words[0]);
+    let tried = ATTACKS.iter().filter(is_tried);
+    tried.filter_map(|attack| Some((attack.name.to_owned(), attempt(attack)?))).collect()
 }
 
 #[test]
@@ -29,7 +34,7 @@ fn escapes_fail_by_default() {
     let found = all(|attack| stage.try_out(attack, attack.with));
     let worked: Vec<_> = found.iter().filter(|(_, result)| result.starts_with("got")).collect();
     assert!(worked.is_empty(), "{worked:#?}");
-    assert!(found.len() > 20, "{found:?}");
+    assert!(found.len() > if lab::few() { 5 } else { 25 }, "{found:?}");
     table::holds(if lab::is_root() { table::DEFAULT } else { table::USER }, &found);
 }
 
@@ -57,5 +62,21 @@ fn escapes_are_all_in_the_table() {
     assert_eq!(table::names(), names);
     for attack in ATTACKS {
         assert_eq!(table::cell(attack.name, table::LOCK), attack.lock(), "{}", attack.name);
+    }
+}
+
+/// Each hole with a number has a test that is there.
+#[test]
+fn escapes_with_a_number_have_a_test() {
+    let text = table::text();
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| CVE-")).collect();
+    assert!(rows.len() > 5, "{rows:?}");
+    for row in rows {
+        let mut named = row.split('`').skip(1).step_by(2).collect::<Vec<_>>().into_iter().rev();
+        let (Some(test), Some(file)) = (named.next(), named.next()) else { panic!("no test in {row}") };
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{row}: {error}"));
+        let is_there = text.contains(&format!("fn {test}(")) || text.contains(&format!("[\"{test}\""));
+        assert!(is_there, "{row}");
     }
 }

@@ -129,3 +129,24 @@ fn wait_until_gone(pid: &str) {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// A directory that was there may be open to all: what is made in it is not. (A set-user-ID program in somebody's
+/// image or volume would be one of this machine's, for whoever can reach it.)
+#[test]
+fn users_find_nothing_in_a_store_that_was_there() {
+    let place = tempfile::tempdir_in(lab::scratch()).unwrap();
+    let store = place.path().join("store");
+    fs::create_dir(&store).unwrap();
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o755)).unwrap();
+    let rubber = |words: &[&str]| {
+        let mut rubber = Command::new(lab::RUBBER);
+        let done = rubber.arg("--root").arg(&store).args(words).stdin(Stdio::null()).output().unwrap();
+        assert!(done.status.success(), "{words:?}: {done:?}");
+    };
+    rubber(&["run", "--name", "ended", "-v", "data:/data", "busybox", "true"]);
+    for entry in fs::read_dir(&store).unwrap().flatten() {
+        let mode = entry.metadata().unwrap().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", entry.path().display());
+    }
+    rubber(&["rm", "ended"]);
+}

@@ -202,6 +202,7 @@ fn explain_tells_of_init_terminal_and_privileges() {
     told_of_init(test, &["busybox", "true"], 0);
     told_as_done(test, &["-t", "busybox", "true"], 0);
     told_as_done(test, &["--privileged", "busybox", "true"], 0);
+    told_as_done(test, &["--security-opt", "no-new-privileges", "busybox", "true"], 0);
     told_as_done(test, &["--cap-drop", "ALL", "--cap-add", "chown", "-h", "a.host", "busybox", "true"], 0);
     if is_root() {
         told_as_done(test, &["--user", "guest:tty", "busybox", "true"], 0);

@@ -1,49 +1,122 @@
 //! Archives that lie: each is refused in one line that names the entry, and nothing is left of it.
 
-use super::{place::Place, tars::Tar};
-use std::{fs, os::unix::fs::symlink};
+use super::{
+    attacks::{self, Attack, Then},
+    place::Place,
+    tars::Tar,
+};
+use nix::unistd::geteuid;
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
 use tar::EntryType;
 
 #[test]
-fn names_that_lead_outside_refuse_the_whole_import() {
-    let absolute = Place::new().path("canary").display().to_string();
-    let cases: Vec<(&str, Tar)> = vec![
-        ("..", Tar::new().file("../canary", "bad")),
-        ("..", Tar::new().file("a/../../canary", "bad")),
-        ("..", Tar::new().directory("..")),
-        ("..", Tar::new().symlink("../canary", "x")),
-        ("absolute", Tar::new().file("/tmp/canary", "bad")),
-        ("absolute", Tar::new().file(&absolute[..absolute.len().min(99)], "bad")),
-        ("..", Tar::new().hard_link("stolen", "../canary")),
-        ("absolute", Tar::new().hard_link("stolen", "/etc/passwd")),
-        ("no such entry", Tar::new().symlink("x", "/etc").hard_link("stolen", "x/canary").directory("etc")),
-        ("no such entry", Tar::new().directory("etc").symlink("x", "/etc").hard_link("stolen", "x/passwd")),
-        ("directory", Tar::new().directory("d").hard_link("e", "d")),
-        ("NUL", Tar::new().pax(&[("path", b"a\0b")]).file("a", "")),
-        ("NUL", Tar::new().pax(&[("linkpath", b"a\0b")]).hard_link("a", "b")),
-        ("not possible", Tar::new().pax(&[("linkpath", b"a\0b")]).symlink("a", "b")),
-        ("the name is empty", Tar::new().file("", "bad")),
-        ("root directory", Tar::new().file("./", "bad").symlink(".", "/etc")),
-        ("leads nowhere", Tar::new().symlink("x", "/no/such").file("x/y", "bad")),
-        ("Not a directory", Tar::new().file("x", "").file("x/y", "bad")),
-        ("File name too long", Tar::new().pax(&[("path", "n".repeat(4096).as_bytes())]).file("a", "")),
-        ("ELOOP", Tar::new().symlink("x", "y").symlink("y", "x").file("x/z", "bad")),
-        ("no user or group id", Tar::new().odd(EntryType::Regular, "f", b"", |h| h.set_uid(u32::MAX.into()))),
-        ("no user or group id", Tar::new().odd(EntryType::Regular, "f", b"", |h| h.set_gid(1 << 40))),
-        ("sparse", Tar::new().pax(&[("GNU.sparse.major", b"1")]).file("GNUSparseFile.0/f", "")),
-        ("type 'Q'", Tar::new().entry(EntryType::new(b'Q'), b"odd", b"", b"")),
-    ];
-    for (number, (words, tar)) in cases.into_iter().enumerate() {
-        let place = Place::new();
-        fs::write(place.path("canary"), "alive").unwrap();
-        let good_first = Tar::new().file("good", "good").bytes();
-        let archive = [&good_first[..good_first.len() - 1024], &tar.bytes()].concat();
-        let ended = place.import(&archive);
-        assert!(ended.err.contains("entry \""), "case {number} names no entry: {}", ended.err);
-        ended.refused(words);
-        place.assert_empty_store();
-        assert_eq!(fs::read_to_string(place.path("canary")).unwrap(), "alive", "case {number}");
+fn every_attack_ends_as_it_should_and_touches_nothing_outside() {
+    let place = Place::new();
+    let outside = place.path("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("canary"), "alive").unwrap();
+    fs::create_dir(place.store()).unwrap();
+    fs::set_permissions(place.store(), PermissionsExt::from_mode(0o700)).unwrap();
+    let all = attacks::all(outside.to_str().unwrap());
+    assert!(all.len() >= 40);
+    let succeeded = |attack: &Attack| {
+        let ended = catch_unwind(AssertUnwindSafe(|| attacked(&place, attack)));
+        place.rubber(&["rmi", "it"]);
+        ended.is_err()
+    };
+    let names: Vec<_> = all.iter().filter(|attack| succeeded(attack)).map(|attack| attack.name).collect();
+    assert!(names.is_empty(), "{names:#?}");
+}
+
+fn attacked(place: &Place, attack: &Attack) {
+    let before = surroundings(place);
+    let ended = place.import_limited(&attack.bytes, attack.limits);
+    assert_eq!(surroundings(place), before, "{}", attack.name);
+    assert!(!ended.err.chars().any(|c| c.is_control() && c != '\n'), "{:?}", ended.err);
+    match attack.then {
+        Then::RefusedToRoot(_) if !geteuid().is_root() => ended.good(),
+        Then::Refused(words) | Then::RefusedToRoot(words) => {
+            ended.refused(words);
+            return place.assert_empty_store();
+        }
+        Then::Harmless => ended.good(),
+    };
+    assert!(place.layer().is_dir());
+    assert_eq!(crate::place::entries(&place.store().join("tmp")), [] as [std::path::PathBuf; 0]);
+    place.rubber(&["rmi", "it"]).good();
+    place.assert_empty_store();
+}
+
+/// What is around the store and in the directories that a name could lead to: name, kind, owner, mode, size, time and
+/// attributes.
+fn surroundings(place: &Place) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut open = vec![place.directory.path().to_path_buf()];
+    while let Some(path) = open.pop() {
+        let about = fs::symlink_metadata(&path).unwrap();
+        let attributes: Vec<_> = xattr::list(&path).into_iter().flatten().collect();
+        let is_store = path == place.store();
+        // The store's own time changes, and what is in it is looked at elsewhere.
+        let time = if is_store || path == place.directory.path() { 0 } else { about.mtime_nsec() };
+        let (uid, gid, mode, size) = (about.uid(), about.gid(), about.mode(), about.size());
+        let (links, size) = if is_store { (0, 0) } else { (about.nlink(), size) };
+        seen.push(format!("{path:?} {uid}:{gid} {mode:o} {links} {size} {time} {attributes:?}"));
+        if about.is_file() {
+            seen.push(fs::read_to_string(&path).unwrap());
+        }
+        if about.is_dir() && !is_store {
+            open.extend(crate::place::entries(&path));
+        }
     }
+    for above in ["/", "/etc", "/tmp", "..", "/canary"] {
+        seen.push(format!("{above} {}", Path::new(above).join("canary").exists()));
+    }
+    seen
+}
+
+/// Memory and time are bounded whatever there is of it. RUBBER_TEST_WHOLE=1 makes it a million.
+#[test]
+fn a_million_tiny_entries_take_little_memory() {
+    let count = if std::env::var_os("RUBBER_TEST_WHOLE").is_some() { 1_000_000 } else { 20_000 };
+    let kinds: [fn(usize) -> Tar; 4] = [
+        |n| Tar::new().file(&format!("{}/{n}", n % 7), ""),
+        |n| Tar::new().directory(&format!("{}/{n}", n % 100)),
+        |n| Tar::new().symlink(&format!("{n}"), "x"),
+        |n| Tar::new().odd(EntryType::Directory, &format!("d{n}"), b"", |header| header.set_mode(0o700)),
+    ];
+    for kind in kinds {
+        let place = Place::new();
+        let (ended, peak) = place.import_measured(|out| {
+            for n in 0..count {
+                out.write_all(&kind(n).unfinished())?;
+            }
+            out.write_all(&[0; 1024])
+        });
+        ended.good();
+        assert!(peak < 64 << 10, "{peak} KiB at its peak");
+        place.rubber(&["rmi", "it"]).good();
+    }
+}
+
+#[test]
+fn a_file_of_a_gibibyte_and_a_zstd_window_take_little_memory() {
+    let place = Place::new();
+    let zeros = super::attacks::zstd(&vec![0; 16 << 20]);
+    let (ended, peak) = place.import_measured(|out| {
+        let head = Tar::new().odd(EntryType::Regular, "big", b"", |header| header.set_size(1 << 29));
+        out.write_all(&super::attacks::zstd(&head.unfinished()))?;
+        for _ in 0..32 {
+            out.write_all(&zeros)?;
+        }
+        out.write_all(&super::attacks::zstd(&[0; 1024]))
+    });
+    ended.good();
+    assert!(peak < 64 << 10, "{peak} KiB at its peak");
 }
 
 #[test]

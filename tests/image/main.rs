@@ -1,6 +1,7 @@
 //! Images as a user meets them: the real binary, a store of its own for each test, nothing left behind.
 
 mod archives;
+mod attacks;
 mod hostile;
 #[path = "../lab/mod.rs"]
 mod lab;

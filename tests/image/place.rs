@@ -1,10 +1,10 @@
 //! A place for one test: a temporary directory with a store in it, and the binary.
 
 use super::lab::skip;
-use nix::unistd::geteuid;
+use nix::{libc, unistd::geteuid};
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -72,11 +72,37 @@ impl Place {
 
     /// Imports these bytes from stdin under the name `it`.
     pub fn import(&self, archive: &[u8]) -> Ended {
+        self.import_limited(archive, &[])
+    }
+
+    /// The same with these variables set.
+    pub fn import_limited(&self, archive: &[u8], limits: &[(&str, &str)]) -> Ended {
         let mut command = self.command(&["import", "-", "it"]);
+        command.envs(limits.iter().copied());
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let _ = child.stdin.take().unwrap().write_all(archive); // it may refuse before it has read all
         Ended::of(child.wait_with_output().unwrap())
+    }
+
+    /// Imports what `write` writes, and returns with it how many KiB of memory that took at its peak.
+    #[allow(clippy::zombie_processes)] // wait4(2) is what waits, and tells of the memory, too
+    pub fn import_measured(&self, write: impl Fn(&mut dyn Write) -> std::io::Result<()>) -> (Ended, i64) {
+        let mut command = self.command(&["import", "-", "it"]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut input = std::io::BufWriter::with_capacity(1 << 16, child.stdin.take().unwrap());
+        let _ = write(&mut input).and_then(|()| input.flush());
+        drop(input);
+        let (mut out, mut err) = (String::new(), String::new());
+        child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        let (mut status, mut usage) = (0, unsafe { std::mem::zeroed::<libc::rusage>() });
+        // SAFETY: a child of ours that nobody has waited for yet, and places for what is told of it.
+        let waited = unsafe { libc::wait4(child.id() as i32, &mut status, 0, &mut usage) };
+        assert_eq!(waited, child.id() as i32);
+        let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+        (Ended { code, out, err }, usage.ru_maxrss)
     }
 
     /// Runs a shell script in a mount namespace of its own, where `$RUBBER` and `$STORE` are set.
@@ -134,7 +160,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    fn of(output: Output) -> Ended {
+    pub fn of(output: Output) -> Ended {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }

@@ -1,4 +1,5 @@
 //! Archives made byte by byte, because no honest tool writes the ones we need.
+#![allow(dead_code)]
 
 use tar::{Builder, EntryType, Header};
 
@@ -45,6 +46,29 @@ impl Tar {
 
     pub fn pax(mut self, pairs: &[(&str, &[u8])]) -> Tar {
         self.builder.append_pax_extensions(pairs.iter().copied()).unwrap();
+        self
+    }
+
+    /// GNU's long name for the next entry.
+    pub fn long(self, name: &str) -> Tar {
+        self.entry(EntryType::GNULongName, b"././@LongLink", b"", format!("{name}\0").as_bytes())
+    }
+
+    /// GNU's long target for the next entry, a link.
+    pub fn long_link(self, target: &str) -> Tar {
+        self.entry(EntryType::GNULongLink, b"././@LongLink", b"", format!("{target}\0").as_bytes())
+    }
+
+    /// PAX records for all entries that follow.
+    pub fn global(self, pairs: &[(&str, &[u8])]) -> Tar {
+        let records = Tar::new().pax(pairs).unfinished();
+        let end = records.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        self.entry(EntryType::XGlobalHeader, b"global", b"", &records[512..end])
+    }
+
+    /// Whole blocks, as they are.
+    pub fn append(mut self, blocks: &[u8]) -> Tar {
+        self.builder.get_mut().extend_from_slice(blocks);
         self
     }
 

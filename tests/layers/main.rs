@@ -183,6 +183,7 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
         // Just one id is mapped, and that is who they are already.
         "user" if is_root() => &["gid"],
         "capabilities" => &["caps"],
+        "seccomp" => &["seccomp"],
         "ipc" => &["ns.ipc", "ns.cgroup", "mounts"],
         _ => &[],
     };
@@ -243,6 +244,7 @@ fn layers_change_what_they_name_one_after_the_other() {
         "memory",
         "user",
         "capabilities",
+        "seccomp",
         "userns",
         "ipc",
     ];
@@ -259,7 +261,7 @@ fn layers_change_what_they_name_when_left_out() {
         return skip("layers_change_what_they_name_when_left_out", &why);
     }
     let all = facts(user_flags());
-    for layer in ["overlay", "uts", "pid", "net", "cpu", "memory", "user", "capabilities", "ipc"] {
+    for layer in ["overlay", "uts", "pid", "net", "cpu", "memory", "user", "capabilities", "seccomp", "ipc"] {
         let off = facts(&[user_flags(), &["--without", layer]].concat());
         // Version 2 has one group for both: either layer makes it.
         if ["cpu", "memory"].contains(&layer) && off == all {

@@ -57,7 +57,7 @@ fn table_names_each_layer_as_its_file() {
     let mut files: BTreeSet<_> =
         files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect();
     // What the cgroup layers have in common, whose each namespace is, what is each process's own, and the list itself.
-    assert!(["cgroup", "namespaces", "rlimits", "mod"].iter().all(|file| files.remove(*file)));
+    assert!(["cgroup", "namespaces", "rlimits", "confinement", "mod"].iter().all(|file| files.remove(*file)));
     let layers: BTreeSet<_> = rows().iter().map(|row| row["layer"].as_str().unwrap().to_owned()).collect();
     assert_eq!(layers, files);
 }
@@ -113,7 +113,7 @@ fn table_refuses_nonsense_and_says_what_would_work() {
         assert!(said.starts_with("rubber: ") && said.lines().count() <= 2, "{flags:?}: {said}");
         said
     };
-    for word in ["nosuch", "12", "99", "-1", "", "Uts", "uts,pid"] {
+    for word in ["nosuch", "17", "99", "-1", "", "Uts", "uts,pid"] {
         assert!(refused(&["--until", word]).contains("there are process, chroot, mount"), "{word:?}");
     }
     assert!(refused(&["--without", "uts,nosuch"]).contains("no layer \"nosuch\""));

@@ -26,7 +26,7 @@ const COMPARISONS: &[Comparison] = &[
     ("09 memory", "process limit", "--pids-limit 64", process_limit),
     ("10 user", "user", "--user 1000", user),
     ("11 capabilities", "root's powers", "--until 11", capabilities),
-    ("12 seccomp", "system calls", "not built yet", seccomp),
+    ("12 seccomp", "system calls", "--until seccomp", seccomp),
     ("13 userns", "user ids", "without sudo", user_map),
     ("14 ipc", "ipc cgroup time", "--until ipc", other_namespaces),
 ];

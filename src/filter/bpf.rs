@@ -1,0 +1,135 @@
+//! The kernel's own small machine for filters (classic BPF: bpf(4) in BSD's words, linux/filter.h in ours): one
+//! register, comparisons that jump forwards, and a `return` that is the answer. No loops, so it always ends.
+
+use super::{Action, Comparison::*, Condition, Policy, Rule};
+use nix::libc::{self, sock_filter};
+
+/// Where in `struct seccomp_data` things are, in bytes: seccomp(2).
+const NUMBER: u32 = 0;
+const MACHINE: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+const fn statement(code: u32, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+/// Goes on `then` instructions further if the comparison holds, and `otherwise` further if not.
+const fn jump(comparison: u32, k: u32, then: u8, otherwise: u8) -> sock_filter {
+    let code = (libc::BPF_JMP | comparison | libc::BPF_K) as u16;
+    sock_filter { code, jt: then, jf: otherwise, k }
+}
+
+const fn load(offset: u32) -> sock_filter {
+    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)
+}
+
+pub fn load_machine() -> sock_filter {
+    load(MACHINE)
+}
+
+pub fn load_number() -> sock_filter {
+    load(NUMBER)
+}
+
+pub fn answer(action: Action) -> sock_filter {
+    statement(libc::BPF_RET | libc::BPF_K, action.0)
+}
+
+/// Leaves the next instruction out if the register has this value.
+pub fn skip_if_equal(value: u32) -> sock_filter {
+    jump(libc::BPF_JEQ, value, 1, 0)
+}
+
+/// Leaves the next instruction out if the register has less than this.
+pub fn skip_if_less(value: u32) -> sock_filter {
+    jump(libc::BPF_JGE, value, 0, 1)
+}
+
+/// Answers by the number in the register. It halves the runs again and again, so that any of hundreds of calls
+/// is found with eight or nine comparisons.
+pub fn search(policy: &Policy) -> Vec<sock_filter> {
+    halve(&policy.runs(), policy.others)
+}
+
+fn halve(runs: &[(u32, Vec<Rule>)], others: Action) -> Vec<sock_filter> {
+    if let [(_, rules)] = runs {
+        return try_rules(rules, others);
+    }
+    let (low, high) = runs.split_at(runs.len() / 2);
+    let (first, lower, higher) = (high[0].0, halve(low, others), halve(high, others));
+    let mut code = match u8::try_from(lower.len()) {
+        Ok(length) => vec![jump(libc::BPF_JGE, first, length, 0)],
+        // A comparison jumps 255 instructions at most; what always jumps has more room.
+        Err(_) => vec![
+            jump(libc::BPF_JGE, first, 0, 1),
+            statement(libc::BPF_JMP | libc::BPF_JA, lower.len() as u32),
+        ],
+    };
+    code.extend(lower);
+    code.extend(higher);
+    code
+}
+
+fn try_rules(rules: &[Rule], others: Action) -> Vec<sock_filter> {
+    let mut code = Vec::new();
+    for rule in rules {
+        // From the end, because each condition jumps over all that is behind it when it does not hold.
+        let answer = vec![answer(rule.action)];
+        let conditions = rule.conditions.iter().rev();
+        code.extend(
+            conditions.fold(answer, |rest, condition| [holds(*condition, rest.len() as u8), rest].concat()),
+        );
+    }
+    if rules.last().is_none_or(|rule| !rule.conditions.is_empty()) {
+        code.push(answer(others));
+    }
+    code
+}
+
+/// Goes on if the condition holds, else `skip` instructions further. The register has 32 bits and an argument 64:
+/// its upper half decides, unless that is equal.
+fn holds(Condition { argument, is }: Condition, skip: u8) -> Vec<sock_filter> {
+    let low = ARGUMENTS + 8 * u32::from(argument);
+    let (low, high) = if cfg!(target_endian = "little") { (low, low + 4) } else { (low + 4, low) };
+    let halves = |value: u64| (value as u32, (value >> 32) as u32);
+    // Code of four instructions: what follows them is 0 after the last one.
+    let order = |last: u32, value: u64, then: u8, otherwise: u8| {
+        let (value_low, value_high) = halves(value);
+        vec![
+            load(high),
+            jump(libc::BPF_JGT, value_high, then + 3, 0),
+            jump(libc::BPF_JEQ, value_high, 0, otherwise + 2),
+            load(low),
+            jump(last, value_low, then, otherwise),
+        ]
+    };
+    match is {
+        Equal(value) | Masked { value, .. } => {
+            let (value_low, value_high) = halves(value);
+            let mask = if let Masked { mask, .. } = is { mask } else { u64::MAX };
+            let and = |half: u32| statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, half);
+            let (mask_low, mask_high) = halves(mask);
+            vec![
+                load(high),
+                and(mask_high),
+                jump(libc::BPF_JEQ, value_high, 0, skip + 3),
+                load(low),
+                and(mask_low),
+                jump(libc::BPF_JEQ, value_low, 0, skip),
+            ]
+        }
+        NotEqual(value) => {
+            let (value_low, value_high) = halves(value);
+            vec![
+                load(high),
+                jump(libc::BPF_JEQ, value_high, 0, 2),
+                load(low),
+                jump(libc::BPF_JEQ, value_low, skip, 0),
+            ]
+        }
+        Greater(value) => order(libc::BPF_JGT, value, 0, skip),
+        GreaterOrEqual(value) => order(libc::BPF_JGE, value, 0, skip),
+        Less(value) => order(libc::BPF_JGE, value, skip, 0),
+        LessOrEqual(value) => order(libc::BPF_JGT, value, skip, 0),
+    }
+}

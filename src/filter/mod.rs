@@ -1,0 +1,142 @@
+//! What a seccomp filter says to which call, before it is a program for the kernel: see `layers/seccomp`.
+//!
+//! Our own, and not the crate seccompiler: that knows one answer beside the one for the rest, where EPERM for
+//! what is refused, ENOSYS for what is unknown and a death for other machines' calls are three; and it asks for
+//! one call after the other, so that a call in the middle of the list takes hundreds of comparisons, and the
+//! kernel, which tries every number when a filter is loaded (to skip the filter for what is always allowed),
+//! takes longer for that than rubber for the container.
+
+pub mod bpf;
+pub mod calls;
+pub mod profile;
+
+use calls::{GROUPS, NONE, Verdict};
+use caps::Capability;
+use nix::libc;
+use profile::Profile;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Which filter a container gets.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// The table in `calls`.
+    #[default]
+    Default,
+    Unconfined,
+    /// `--security-opt seccomp=FILE`
+    Profile(Box<Profile>),
+}
+
+/// What the kernel does about a call: SECCOMP_RET_* of seccomp(2), with a number in the lower half.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Action(pub u32);
+
+pub const ALLOW: Action = Action(libc::SECCOMP_RET_ALLOW);
+pub const KILL_PROCESS: Action = Action(libc::SECCOMP_RET_KILL_PROCESS);
+
+/// The call is not made and gives back this errno.
+pub const fn errno(number: i32) -> Action {
+    Action(libc::SECCOMP_RET_ERRNO | number as u32 & libc::SECCOMP_RET_DATA)
+}
+
+/// What must hold of an argument, 0 to 5. (Of a pointer a filter sees the number, and not what is there.)
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Condition {
+    pub argument: u8,
+    pub is: Comparison,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Comparison {
+    Equal(u64),
+    NotEqual(u64),
+    Less(u64),
+    LessOrEqual(u64),
+    Greater(u64),
+    GreaterOrEqual(u64),
+    /// Only these bits.
+    Masked {
+        mask: u64,
+        value: u64,
+    },
+}
+
+/// If all conditions hold, that is the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    pub conditions: Vec<Condition>,
+    pub action: Action,
+}
+
+/// All answers. The first rule that holds counts, and where none does, `others`.
+pub struct Policy {
+    pub others: Action,
+    /// By the call's number.
+    pub calls: BTreeMap<u32, Vec<Rule>>,
+}
+
+impl Policy {
+    /// The answer to every number, as runs of numbers that are answered alike: where each begins, and its rules.
+    /// What is beyond all numbers that were thought of is a call of a newer kernel, and not there.
+    pub fn runs(&self) -> Vec<(u32, Vec<Rule>)> {
+        let rest = vec![Rule { conditions: vec![], action: self.others }];
+        let mut runs = vec![(0, rest.clone())];
+        let mut push = |number, rules: &Vec<Rule>| {
+            if runs.last().is_some_and(|(_, last)| last != rules) {
+                runs.push((number, rules.clone()));
+            }
+        };
+        let mut next = 0;
+        for (number, rules) in &self.calls {
+            if *number > next {
+                push(next, &rest);
+            }
+            push(*number, rules);
+            next = number + 1;
+        }
+        let beyond = if self.others == ALLOW { ALLOW } else { errno(libc::ENOSYS) };
+        push(next, &vec![Rule { conditions: vec![], action: beyond }]);
+        // The first run may have been nothing.
+        if runs.get(1).is_some_and(|(number, _)| *number == 0) {
+            runs.remove(0);
+        }
+        runs
+    }
+}
+
+/// The default, for a container with these capabilities: what they allow is the kernel's business.
+pub fn default_policy(capabilities: &[Capability]) -> Policy {
+    let has = |one_of: &[Capability]| one_of.iter().any(|capability| capabilities.contains(capability));
+    let always = |action| vec![Rule { conditions: vec![], action }];
+    let mut calls = BTreeMap::new();
+    for group in GROUPS {
+        let rules = match group.verdict {
+            Verdict::Allowed => always(ALLOW),
+            Verdict::With(one_of) | Verdict::If(_, one_of) | Verdict::Missing(one_of) if has(one_of) => {
+                always(ALLOW)
+            }
+            Verdict::With(_) | Verdict::Denied => always(errno(libc::EPERM)),
+            Verdict::If(conditions, _) => {
+                let rule = |condition: &Condition| Rule { conditions: vec![*condition], action: ALLOW };
+                conditions.iter().map(rule).chain(always(errno(libc::EPERM))).collect()
+            }
+            Verdict::Missing(_) => always(errno(libc::ENOSYS)),
+        };
+        let numbers = group.calls.iter().filter_map(number);
+        calls.extend(numbers.map(|number| (number, rules.clone())));
+    }
+    Policy { others: errno(libc::ENOSYS), calls }
+}
+
+/// On this machine.
+fn number(&(_, x86_64, aarch64): &(&str, u16, u16)) -> Option<u32> {
+    let number = if cfg!(target_arch = "x86_64") { x86_64 } else { aarch64 };
+    (number != NONE).then_some(number.into())
+}
+
+/// The number of the call of this name.
+pub fn numbered(name: &str) -> Option<u32> {
+    GROUPS.iter().flat_map(|group| group.calls).find(|call| call.0 == name).and_then(number)
+}

@@ -1,0 +1,353 @@
+//! The members of a tar archive, one after the other: ustar's, GNU's and PAX's. See tar(5) and pax(1p).
+//!
+//! Where readers of tar disagree, one of them can be shown another tree than the next: what is ambiguous is refused.
+//! The tar crate writes our archives but does not read them: it keeps names and PAX records of any size in memory,
+//! cuts numbers down to 64 bits, and ends a PAX record at a newline, which file capabilities may well have in them.
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::time::TimeSpec;
+use std::{
+    fs::File,
+    io::{self, BufRead, ErrorKind, Read, Seek, SeekFrom, Write},
+    mem::take,
+};
+use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+
+const BLOCK: u64 = 512;
+
+/// A name is at most 4 KiB long, and an extended attribute 64 KiB: what describes one entry fits into this.
+const MOST: u64 = 1 << 20;
+
+pub struct Tape<R> {
+    source: R,
+    /// What is still unread of the last member's content, and the zeros that fill its last block.
+    content: u64,
+    padding: u64,
+    /// Whether the source came to its end before the archive did.
+    pub ended: bool,
+}
+
+pub struct Member {
+    pub kind: EntryType,
+    pub name: Vec<u8>,
+    pub link: Vec<u8>,
+    /// Of the file, in bytes: what is in the archive, and the holes of a sparse one.
+    pub size: u64,
+    pub mode: u32,
+    pub owner: (i64, i64),
+    pub mtime: TimeSpec,
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Which bytes of a sparse file the archive has: offset and length.
+    parts: Option<Vec<(u64, u64)>>,
+}
+
+/// What the headers before a member's own say of it.
+#[derive(Default)]
+struct Extensions {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    pax: Option<Vec<u8>>,
+}
+
+impl<R: BufRead> Tape<R> {
+    pub fn new(source: R) -> Tape<R> {
+        Tape { source, content: 0, padding: 0, ended: false }
+    }
+
+    /// The next member; `None` where the archive ends.
+    pub fn next(&mut self) -> Result<Option<Member>> {
+        let mut extensions = Extensions::default();
+        loop {
+            self.skip()?;
+            let Some(header) = self.header()? else {
+                let lonely = extensions.name.or(extensions.link).or(extensions.pax).is_some();
+                ensure!(!lonely, "a header that describes the next entry, and no next entry");
+                return Ok(None);
+            };
+            match header.entry_type() {
+                EntryType::GNULongName => once(&mut extensions.name, self.extension(&header)?)?,
+                EntryType::GNULongLink => once(&mut extensions.link, self.extension(&header)?)?,
+                EntryType::XHeader => once(&mut extensions.pax, self.extension(&header)?)?,
+                EntryType::XGlobalHeader => global(&self.extension(&header)?)?,
+                _ => return self.member(&header, extensions).map(Some),
+            }
+        }
+    }
+
+    /// Writes the content of `member`, which was the last one, to the empty `file`.
+    pub fn write(&mut self, member: &Member, file: &mut File) -> Result<()> {
+        let Some(parts) = &member.parts else { return self.copy(file, member.size) };
+        for (offset, length) in parts {
+            file.seek(SeekFrom::Start(*offset)).context("lseek()")?;
+            self.copy(file, *length)?;
+        }
+        file.set_len(member.size).context("ftruncate()")
+    }
+
+    fn copy(&mut self, file: &mut File, count: u64) -> Result<()> {
+        let mut left = count;
+        while left > 0 {
+            let bytes = match self.source.fill_buf() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            ensure!(!bytes.is_empty(), "the archive is cut off: {} of {count} bytes are there", count - left);
+            let part = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            file.write_all(&bytes[..part])?;
+            self.source.consume(part);
+            left -= part as u64;
+            self.content -= part as u64;
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next header. The zeros that fill the last block may be missing: then there is none.
+    fn skip(&mut self) -> Result<()> {
+        let (content, padding) = (take(&mut self.content), take(&mut self.padding));
+        ensure!(self.pass(content)? == content, "the archive is cut off");
+        self.pass(padding).map(drop)
+    }
+
+    /// Reads on by `count` bytes, or as many as there are.
+    fn pass(&mut self, count: u64) -> Result<u64> {
+        Ok(io::copy(&mut self.source.by_ref().take(count), &mut io::sink())?)
+    }
+
+    /// `None` at a block of zeros, and at the end of the source.
+    fn header(&mut self) -> Result<Option<Header>> {
+        let mut header = Header::new_old();
+        let mut block = Vec::new();
+        self.source.by_ref().take(BLOCK).read_to_end(&mut block)?;
+        self.ended = block.is_empty();
+        if self.ended {
+            return Ok(None);
+        }
+        ensure!(block.len() as u64 == BLOCK, "the archive is cut off in a header");
+        if block.iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        header.as_mut_bytes().copy_from_slice(&block);
+        // Its own field counts as spaces.
+        let sum = |bytes: &[u8]| bytes.iter().map(|byte| i64::from(*byte)).sum::<i64>();
+        let expected = sum(&block[..148]) + sum(&block[156..]) + 8 * i64::from(b' ');
+        ensure!(number(&header.as_old().cksum).ok() == Some(expected), "a header's checksum is wrong");
+        Ok(Some(header))
+    }
+
+    /// The content of a header that describes another member.
+    fn extension(&mut self, header: &Header) -> Result<Vec<u8>> {
+        let size = number(&header.as_old().size).context("a long name or PAX header's size")?;
+        let size = u64::try_from(size).ok().filter(|size| *size <= MOST);
+        let size = size.context("a long name or PAX header of more than 1 MiB (or a negative size)")?;
+        let mut bytes = Vec::new();
+        self.source.by_ref().take(size).read_to_end(&mut bytes)?;
+        ensure!(bytes.len() as u64 == size, "the archive is cut off in a long name or PAX header");
+        self.padding = size.next_multiple_of(BLOCK) - size;
+        Ok(bytes)
+    }
+
+    fn member(&mut self, header: &Header, extensions: Extensions) -> Result<Member> {
+        let old = header.as_old();
+        let mut name = header.path_bytes().into_owned();
+        let mut link = header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default();
+        let pax = Pax::parse(extensions.pax.as_deref().unwrap_or_default());
+        if let Ok(pax) = &pax {
+            name = pax.path.clone().unwrap_or(name);
+            link = pax.link.clone().unwrap_or(link);
+        }
+        name = extensions.name.map(without_end).unwrap_or(name);
+        link = extensions.link.map(without_end).unwrap_or(link);
+        let describe = || -> Result<Member> {
+            let pax = pax?;
+            let size = pax.size.map_or_else(|| number(&old.size).context("its size"), Ok)?;
+            let size = u64::try_from(size).context("its size is negative")?;
+            let mut member = Member {
+                kind: header.entry_type(),
+                name: name.clone(),
+                link,
+                size,
+                mode: (number(&old.mode).context("its mode")? & 0o7777) as u32,
+                owner: (
+                    pax.owner.0.map_or_else(|| number(&old.uid).context("its owner"), Ok)?,
+                    pax.owner.1.map_or_else(|| number(&old.gid).context("its group"), Ok)?,
+                ),
+                mtime: pax.mtime.map_or_else(|| whole(&old.mtime), Ok)?,
+                xattrs: pax.xattrs,
+                parts: None,
+            };
+            if member.kind == EntryType::Regular && member.name.ends_with(b"/") {
+                member.kind = EntryType::Directory; // as tar wrote before 1988
+            }
+            let has_content =
+                matches!(member.kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse);
+            ensure!(
+                has_content || size == 0,
+                "it is no file and has content: some readers take that for the next entry"
+            );
+            if member.kind == EntryType::GNUSparse {
+                self.sparse(header, &mut member)?;
+            }
+            (self.content, self.padding) = (size, (BLOCK - size % BLOCK) % BLOCK);
+            Ok(member)
+        };
+        describe().with_context(|| format!("entry {}", super::unpack::shown(&name)))
+    }
+
+    /// GNU's old sparse files: a list of parts in the header, and in as many blocks behind it as that takes.
+    fn sparse(&mut self, header: &Header, member: &mut Member) -> Result<()> {
+        let gnu = header.as_gnu().context("a sparse file, and no GNU header")?;
+        let mut parts = Parts { list: Vec::new(), end: 0, stored: 0 };
+        parts.add(&gnu.sparse)?;
+        let mut more = GnuExtSparseHeader::new();
+        more.isextended[0] = gnu.isextended[0];
+        while more.is_extended() {
+            ensure!(parts.list.len() as u64 * 24 < MOST, "a sparse file in too many parts");
+            self.source.read_exact(more.as_mut_bytes()).context("the archive is cut off in a sparse file")?;
+            parts.add(&more.sparse)?;
+        }
+        let size = u64::try_from(number(&gnu.realsize)?).context("its size is negative")?;
+        ensure!(
+            parts.stored == member.size && parts.end <= size,
+            "a sparse file whose parts and size do not agree"
+        );
+        (member.size, member.parts) = (size, Some(parts.list));
+        Ok(())
+    }
+}
+
+struct Parts {
+    list: Vec<(u64, u64)>,
+    end: u64,
+    stored: u64,
+}
+
+impl Parts {
+    fn add(&mut self, blocks: &[GnuSparseHeader]) -> Result<()> {
+        for block in blocks.iter().filter(|block| !block.is_empty()) {
+            let (offset, length) = (number(&block.offset)?, number(&block.numbytes)?);
+            let (offset, length) = (u64::try_from(offset)?, u64::try_from(length)?);
+            let follows = offset >= self.end && (length == 0 || self.stored.is_multiple_of(BLOCK));
+            ensure!(follows, "a sparse file whose parts overlap");
+            self.end = offset.checked_add(length).context("a sparse file of impossible size")?;
+            self.stored += length;
+            self.list.push((offset, length));
+        }
+        Ok(())
+    }
+}
+
+/// What PAX records say of the next member.
+#[derive(Default)]
+struct Pax {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<i64>,
+    owner: (Option<i64>, Option<i64>),
+    mtime: Option<TimeSpec>,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Pax {
+    fn parse(bytes: &[u8]) -> Result<Pax> {
+        let mut pax = Pax::default();
+        for (key, value) in records(bytes)? {
+            let number = || {
+                let text = std::str::from_utf8(value).ok().and_then(|text| text.parse::<i64>().ok());
+                text.with_context(|| format!("bad PAX {}", String::from_utf8_lossy(key)))
+            };
+            match key {
+                // An empty value takes an earlier one back.
+                _ if value.is_empty() => (),
+                b"path" => pax.path = Some(value.to_vec()),
+                b"linkpath" => pax.link = Some(value.to_vec()),
+                b"size" => pax.size = Some(number()?),
+                b"uid" => pax.owner.0 = Some(number()?),
+                b"gid" => pax.owner.1 = Some(number()?),
+                b"mtime" => pax.mtime = Some(time(value).context("bad PAX mtime")?),
+                _ if key.starts_with(b"GNU.sparse.") => {
+                    bail!("a sparse file in PAX format cannot be read: make the archive without tar --sparse")
+                }
+                _ => {
+                    if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                        pax.xattrs.push((name.to_vec(), value.to_vec()));
+                    }
+                }
+            }
+        }
+        Ok(pax)
+    }
+}
+
+/// Records of the form `LENGTH KEY=VALUE\n`. Only the length says where one ends: a value may have any byte in it.
+fn records(mut bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>> {
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let record = || {
+            let space = bytes.iter().take(8).position(|byte| *byte == b' ')?;
+            let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
+            let text = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
+            let equals = text.iter().position(|byte| *byte == b'=')?;
+            Some((&text[..equals], &text[equals + 1..], length))
+        };
+        let (key, value, length) = record().context("bad PAX header")?;
+        records.push((key, value));
+        bytes = &bytes[length..];
+    }
+    Ok(records)
+}
+
+/// Most readers pass over what a header says of all members, and some obey it.
+fn global(bytes: &[u8]) -> Result<()> {
+    for (key, _) in records(bytes)? {
+        let changes = matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.");
+        ensure!(
+            !changes,
+            "a global PAX header with a {}: some readers obey it",
+            String::from_utf8_lossy(key)
+        );
+    }
+    Ok(())
+}
+
+fn once(place: &mut Option<Vec<u8>>, bytes: Vec<u8>) -> Result<()> {
+    ensure!(place.replace(bytes).is_none(), "two headers of a kind describe the next entry");
+    Ok(())
+}
+
+/// GNU ends a long name with a NUL.
+fn without_end(mut name: Vec<u8>) -> Vec<u8> {
+    while name.pop_if(|byte| *byte == 0).is_some() {}
+    name
+}
+
+/// A number as headers have it: in octal digits, or, marked by the first bit, in binary and perhaps negative.
+fn number(field: &[u8]) -> Result<i64> {
+    if field[0] & 0x80 != 0 {
+        let sign: i128 = if field[0] & 0x40 == 0 { 0 } else { -1 };
+        let start = (sign << 6) | i128::from(field[0] & 0x3f);
+        let value = field[1..].iter().fold(start, |value, byte| (value << 8) | i128::from(*byte));
+        return i64::try_from(value).context("a number of more than 64 bits");
+    }
+    let is_blank = |byte: &u8| *byte == b' ' || *byte == 0;
+    let digits = field.iter().skip_while(|byte| is_blank(byte)).take_while(|byte| !is_blank(byte));
+    digits.copied().try_fold(0i64, |value, digit| match digit {
+        b'0'..=b'7' => Ok((value << 3) | i64::from(digit - b'0')),
+        _ => bail!("a number with {:?} in it", char::from(digit)),
+    })
+}
+
+fn whole(field: &[u8]) -> Result<TimeSpec> {
+    Ok(TimeSpec::new(number(field).context("its time")?, 0))
+}
+
+/// Seconds with an optional fraction, as PAX writes times.
+fn time(text: &[u8]) -> Option<TimeSpec> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let nanoseconds: i64 = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    let whole: i64 = seconds.parse().ok()?;
+    Some(match seconds.starts_with('-') && nanoseconds > 0 {
+        true => TimeSpec::new(whole.checked_sub(1)?, 1_000_000_000 - nanoseconds),
+        false => TimeSpec::new(whole, nanoseconds),
+    })
+}

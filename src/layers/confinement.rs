@@ -1,0 +1,86 @@
+//! AppArmor and SELinux: rules of the machine's owner for the next program, kept by the kernel where it has one
+//! of them. Which rules, is said before execve(2).
+
+use crate::{config::Config, sys};
+use anyhow::{Context, Result, bail, ensure};
+use std::{
+    fs::read_to_string,
+    path::{Path, PathBuf},
+};
+
+pub fn any(config: &Config) -> bool {
+    config.apparmor.is_some() || config.selinux.is_some()
+}
+
+/// /proc is the container's by now, and /proc/self in it is this process.
+pub fn confine(config: &Config) -> Result<()> {
+    if let Some(profile) = &config.apparmor {
+        sys::write(Path::new("/proc/self/attr/apparmor/exec"), &format!("exec {profile}"))?;
+    }
+    match &config.selinux {
+        Some(label) => sys::write(Path::new("/proc/self/attr/exec"), label),
+        None => Ok(()),
+    }
+}
+
+/// `--security-opt apparmor=PROFILE`: it has to be loaded, or the program would fail to start much later.
+pub fn known_profile(name: &str) -> Result<String> {
+    let enabled = read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    ensure!(
+        enabled.trim() == "Y",
+        "--security-opt apparmor={name}: this kernel does not have AppArmor, or it is off (cat /sys/kernel/security/lsm)"
+    );
+    // Only root may read the list; anybody else is told by the kernel in the end.
+    if let Ok(loaded) = read_to_string("/sys/kernel/security/apparmor/profiles") {
+        let is_loaded =
+            loaded.lines().any(|line| line.rsplit_once(" (").is_some_and(|(known, _)| known == name));
+        ensure!(
+            is_loaded,
+            "--security-opt apparmor={name}: no such profile is loaded (aa-status lists them, apparmor_parser loads one)"
+        );
+    }
+    Ok(name.into())
+}
+
+/// What of a process's SELinux label is another one's: user, role, type and level.
+#[derive(Default)]
+pub struct Label(Vec<(usize, String)>);
+
+impl Label {
+    pub fn set(&mut self, word: &str) -> Result<()> {
+        if word == "disable" {
+            self.0.clear();
+            return Ok(());
+        }
+        let part = word.split_once(':').and_then(|(name, value)| {
+            let place = ["user", "role", "type", "level"].iter().position(|known| *known == name)?;
+            (!value.is_empty()).then(|| (place, value.to_owned()))
+        });
+        match part {
+            Some(part) => self.0.push(part),
+            None => bail!(
+                "--security-opt label={word}: it is disable, or user, role, type or level with a value behind a colon"
+            ),
+        }
+        Ok(())
+    }
+
+    /// The caller's own label with these parts in it; none where none was asked for.
+    pub fn whole(&self) -> Result<Option<String>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        ensure!(
+            PathBuf::from("/sys/fs/selinux/enforce").exists(),
+            "--security-opt label=…: this kernel does not have SELinux, or it is off (cat /sys/kernel/security/lsm)"
+        );
+        let own = read_to_string("/proc/self/attr/current").context("cannot read our own SELinux label")?;
+        let mut parts: Vec<_> =
+            own.trim_end_matches(['\0', '\n']).splitn(4, ':').map(str::to_owned).collect();
+        parts.resize(4, "s0".into());
+        for (place, value) in &self.0 {
+            parts[*place].clone_from(value);
+        }
+        Ok(Some(parts.join(":")))
+    }
+}
