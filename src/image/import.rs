@@ -80,7 +80,7 @@ pub fn image_as(
     let fetched = found.fetch(store, &pieces, platform);
     let locked = store.lock()?;
     let assembled = fetched.and_then(|(manifest, _blobs)| {
-        assemble::assemble(&locked, name, &manifest, &found.config, platform, &|_, _| ())
+        assemble::assemble(&locked, name, &manifest, &found.config, platform, &|_, _| Ok(()))
     });
     let dropped = locked.drop_blobs(pieces.brought());
     let Assembled { config, left_out, .. } = assembled?;

@@ -34,6 +34,7 @@ pub mod devices;
 pub mod volumes;
 
 pub mod confinement;
+pub mod masks;
 pub mod namespaces;
 pub mod rlimits;
 
