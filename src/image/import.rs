@@ -77,7 +77,11 @@ pub fn image_as(
     platform: &Platform,
 ) -> Result<Imported> {
     let found = chosen.find(&pieces, platform)?;
-    let fetched = found.fetch(store, &pieces, platform);
+    // An image that is here, under whatever name, is not copied again.
+    let fetched = match assemble::whole(store, &found.config)? {
+        Some(manifest) => Ok((manifest, Vec::new())),
+        None => found.fetch(store, &pieces, platform),
+    };
     let locked = store.lock()?;
     let assembled = fetched.and_then(|(manifest, _blobs)| {
         assemble::assemble(&locked, name, &manifest, &found.config, platform, &|_, _| Ok(()))

@@ -15,6 +15,7 @@ pub mod pivot_root;
 pub mod idmap;
 #[cfg_attr(feature = "exercise-ipc", path = "../../workshop/14_ipc/exercise.rs")]
 pub mod ipc;
+pub mod lower;
 #[cfg_attr(feature = "exercise-net", path = "../../workshop/07_net/exercise.rs")]
 pub mod net;
 #[cfg_attr(feature = "exercise-pid", path = "../../workshop/06_pid/exercise.rs")]
