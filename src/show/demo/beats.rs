@@ -18,6 +18,8 @@ const DEMOS: &[(Layer, &str)] = &[
     (Layer::User, include_str!("../../../workshop/10_user/demo.toml")),
     (Layer::Capabilities, include_str!("../../../workshop/11_capabilities/demo.toml")),
     (Layer::Seccomp, include_str!("../../../workshop/12_seccomp/demo.toml")),
+    (Layer::Userns, include_str!("../../../workshop/13_userns/demo.toml")),
+    (Layer::Ipc, include_str!("../../../workshop/14_ipc/demo.toml")),
 ];
 
 pub struct Chapter {
