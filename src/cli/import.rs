@@ -92,7 +92,7 @@ fn import(store: &Store, word: &OsStr, name: Option<Name>, platform: &Platform) 
 }
 
 /// What the archive had and the image has not: one line for each kind.
-fn tell(left_out: &LeftOut) {
+pub fn tell(left_out: &LeftOut) {
     let devices = &left_out.devices;
     if let Some(first) = devices.first() {
         let more = if devices.len() > 1 { format!(" and {} more", devices.len() - 1) } else { String::new() };
@@ -108,7 +108,7 @@ fn tell(left_out: &LeftOut) {
     }
 }
 
-fn report(store: &Store, name: &Name, config: oci_spec::image::ImageConfiguration) -> Result<()> {
+pub fn report(store: &Store, name: &Name, config: oci_spec::image::ImageConfiguration) -> Result<()> {
     let image = Image::new(store, name, config)?;
     let size = image.layers.iter().map(|layer| list::disk_usage(layer)).sum::<Result<u64>>()?;
     let id = store.id(name)?;

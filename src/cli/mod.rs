@@ -27,6 +27,7 @@ mod pause;
 mod portrait;
 mod privileges;
 mod ps;
+mod pull;
 mod rename;
 mod rmi;
 mod run;
@@ -99,6 +100,8 @@ enum Command {
     Images(images::Images),
     /// Make an image of a root filesystem: an archive or a directory
     Import(import::Import),
+    /// Get images from a registry
+    Pull(pull::Pull),
     /// Remove images, and the layers that no other image uses
     Rmi(rmi::Rmi),
     /// List, make and remove named volumes
@@ -165,6 +168,7 @@ pub fn main() -> Result<u8> {
         Command::Inspect(inspect) => inspect.main(&store()?).map(|()| 0),
         Command::Images(images) => images.main(&store()?).map(|()| 0),
         Command::Import(import) => import.main(&store()?).map(|()| 0),
+        Command::Pull(pull) => pull.main(&store()?).map(|()| 0),
         Command::Rmi(rmi) => rmi.main(&store()?).map(|()| 0),
         Command::Volume(volume) => volume.main(&store()?).map(|()| 0),
         Command::Layers(layers) => layers.main().map(|()| 0),

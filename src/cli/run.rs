@@ -14,7 +14,7 @@ use crate::{
     },
     facts,
     filter::Filter,
-    image::{self, Image, Store},
+    image::{self, Image, Pull, Store},
     layers::{
         Layer, Layers,
         cgroup::Place,
@@ -53,6 +53,9 @@ pub struct Run {
     /// Image, then the command and its arguments
     #[arg(value_name = "IMAGE] [COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
+    /// When to get the image from a registry: always, missing (it is neither here nor can be made here), or never
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "missing", hide_possible_values = true)]
+    pull: Pull,
     /// Use a directory as the image (nothing in it is changed)
     #[arg(long, value_name = "DIR")]
     rootfs: Option<PathBuf>,
@@ -291,7 +294,7 @@ impl Run {
 
     fn image(&self, store: &Store, name: &OsStr) -> Result<Image> {
         let Some(name) = name.to_str() else { bail!("no image {name:?}: a name is plain text") };
-        if self.dry_run { image::plan(store, name) } else { image::resolve(store, name) }
+        if self.dry_run { image::plan(store, name) } else { image::resolve(store, name, self.pull) }
     }
 
     fn layers(&self) -> Result<Layers> {

@@ -98,6 +98,24 @@ impl Caller {
     }
 }
 
+/// How the terminal was before another process, which may be killed, made it raw.
+pub struct Modes(Option<Termios>);
+
+impl Modes {
+    pub fn of_stdin() -> Modes {
+        Modes(tcgetattr(stdin()).ok())
+    }
+
+    /// Only if they have changed: who is in the background may not, and would be stopped.
+    pub fn restore(self) {
+        if let (Some(as_it_was), Ok(now)) = (self.0, tcgetattr(stdin()))
+            && as_it_was != now
+        {
+            let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &as_it_was);
+        }
+    }
+}
+
 impl Drop for Caller {
     fn drop(&mut self) {
         self.restore();

@@ -242,7 +242,7 @@ impl Leftover {
     }
 
     fn remove(&mut self) -> Result<String> {
-        // It is empty when its maker was killed before writing it: then nothing else was made.
+        // It is empty, or cut short, when its maker was killed before it was written: then nothing else was made.
         if let Some(record) = self.record()? {
             remove_groups(&record)?;
         }
@@ -266,7 +266,11 @@ pub fn parse(file: &Path, text: &str) -> Result<Option<Record>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let record: Record = serde_json::from_str(text).context(DAMAGED)?;
+    let record: Record = match serde_json::from_str(text) {
+        // Its maker was killed, or the machine went down, while it was written.
+        Err(error) if error.is_eof() => return Ok(None),
+        read => read.context(DAMAGED)?,
+    };
     let id = file.file_stem().unwrap_or_default();
     let name = format!("rubber-{}", id.to_string_lossy());
     let is_ours = |dir: &PathBuf| dir.is_absolute() && dir.file_name() == Some(OsStr::new(&name));

@@ -1,7 +1,7 @@
 //! The process a user sees where the container may outlive it: it does nothing but wait, and ends with the
 //! container, or as soon as it is let go.
 
-use super::supervise;
+use super::{caller::Modes, supervise};
 use anyhow::Result;
 use nix::{
     libc,
@@ -40,6 +40,7 @@ pub fn split(name: &str) -> Result<Result<Option<Waiter>, Fate>> {
     supervise::hold_signals()?;
     let (reader, pipe) = pipe()?;
     let parent = crate::sys::pidfd_open(nix::unistd::getpid())?;
+    let terminal = Modes::of_stdin();
     // SAFETY: there is no second thread.
     match unsafe { nix::unistd::fork()? } {
         ForkResult::Child => {
@@ -56,7 +57,9 @@ pub fn split(name: &str) -> Result<Result<Option<Waiter>, Fate>> {
         }
         ForkResult::Parent { child } => {
             drop(pipe);
-            wait(child, reader).map(Err)
+            let fate = wait(child, reader);
+            terminal.restore();
+            fate.map(Err)
         }
     }
 }

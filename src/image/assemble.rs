@@ -49,7 +49,6 @@ pub fn assemble(
 }
 
 /// The manifest that `name` came by; `None` for what is not there or was made here.
-#[allow(dead_code)] // for pull, save and inspect
 pub fn stored(store: &Store, name: &Name) -> Result<Option<Manifest>> {
     let Some(id) = store.id_if_there(name)? else { return Ok(None) };
     manifest_of(store, &id)
@@ -145,7 +144,6 @@ fn unpack(
 }
 
 /// Whether all that the image needs is there, unpacked and as blobs; what is in it is not looked at.
-#[allow(dead_code)] // for pull, save and inspect
 pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration) -> Result<bool> {
     let blob_is_there = |layer: &Descriptor| -> Result<bool> {
         let path = store.blob_path(&layer.digest)?;

@@ -26,7 +26,6 @@ const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
 /// What is read here, as the value of an `Accept:` header.
-#[allow(dead_code)] // for pull, save and inspect
 pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                           application/vnd.docker.distribution.manifest.list.v2+json, \
                           application/vnd.docker.distribution.manifest.v2+json";
@@ -105,7 +104,6 @@ impl Manifest {
         Ok(Manifest { raw, media_type: media_type.to_owned(), config, layers })
     }
 
-    #[allow(dead_code)] // for pull, save and inspect
     pub fn digest(&self) -> String {
         digest(&self.raw)
     }

@@ -1,8 +1,9 @@
 //! Images: where a container's files come from.
 //!
 //! Reading order: `store` and `blobs` (what is on disk), `manifest` (what an image is made of), `assemble` and `import`
-//! (how it gets there), `source`, `pieces` and `archive` (where from), `unpack` and `below` (why an archive cannot reach outside), `recipe` and `builtin` (images that
-//! are made here), `sweep` (what goes).
+//! (how it gets there), `source`, `pieces` and `archive` (where from), `unpack` and `below` (why an archive cannot
+//! reach outside), `recipe` and `builtin` (images that are made here), `resolve` (what a name means), `pull` and
+//! `registry` (the network), `sweep` (what goes).
 
 pub mod archive;
 pub mod assemble;
@@ -19,8 +20,14 @@ pub mod manifest;
 pub mod name;
 pub mod pack;
 pub mod pieces;
+// The learner's rubber has no network, and is built the sooner.
+#[cfg(not(feature = "exercise"))]
+pub mod pull;
 pub mod recipe;
+#[cfg(not(feature = "exercise"))]
+pub mod registry;
 mod relay;
+mod resolve;
 pub mod source;
 pub mod store;
 pub mod stream;
@@ -31,6 +38,7 @@ pub mod whiteout;
 
 pub use below::names;
 pub use copy::{copy, give};
+pub use resolve::{Pull, resolve};
 pub use store::Store;
 use stream::digest;
 pub use sweep::{manifest_of, sweep};
@@ -70,22 +78,6 @@ impl Image {
     }
 }
 
-/// The image called `name`: from the store, else made here, else an error that names the command to get it with.
-pub fn resolve(store: &Store, name: &str) -> Result<Image> {
-    if let Some(source) = source::parse(name) {
-        return source.resolve(store).with_context(|| format!("cannot use {name:?}"));
-    }
-    let name = Name::parse(name)?;
-    let config = match name.as_str() {
-        builtin::NAME => builtin::resolve(store)?,
-        _ => match store.image(&name)? {
-            Some(config) => config,
-            None => missing(store, &name)?,
-        },
-    };
-    Image::new(store, &name, config)
-}
-
 /// What `resolve` would give, but nothing is made: an image that is not there has one layer, which is not either.
 pub fn plan(store: &Store, name: &str) -> Result<Image> {
     let known = match source::parse(name) {
@@ -103,38 +95,6 @@ pub fn plan(store: &Store, name: &str) -> Result<Image> {
     }
 }
 
-fn missing(store: &Store, name: &Name) -> Result<ImageConfiguration> {
-    match recipe::find(name.as_str()) {
-        Some(recipe) if recipe.quick => recipe::make(store, recipe),
-        Some(_) => bail!(
-            "no image \"{name}\" yet: it takes minutes and the network, so make it with: \
-             rubber import --recipe {name}"
-        ),
-        None => {
-            let known = known(store)?;
-            let near = name::near(name.as_str(), known.iter().map(String::as_str));
-            let hint = match near.is_empty() {
-                true => String::new(),
-                false => format!(" (did you mean {}?)", near.join(" or ")),
-            };
-            bail!(
-                "no image \"{name}\"{hint}: this machine cannot make it; get one with: \
-                 docker export $(docker create {name}) | rubber import - {name}"
-            )
-        }
-    }
-}
-
-/// Every name that `resolve` could make something of.
-fn known(store: &Store) -> Result<Vec<String>> {
-    let mut known: Vec<String> = store.names()?.iter().map(Name::to_string).collect();
-    known.extend(recipe::RECIPES.iter().map(|recipe| recipe.name.to_owned()));
-    known.push(builtin::NAME.to_owned());
-    known.sort();
-    known.dedup();
-    Ok(known)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,13 +108,13 @@ mod tests {
     fn the_builtin_image_is_made_of_this_binary_once() {
         let place = tempfile::tempdir().unwrap();
         let store = store(&place);
-        let image = resolve(&store, "rubber:latest").unwrap();
+        let image = resolve(&store, "rubber:latest", Pull::Never).unwrap();
         let made = std::fs::metadata(image.layers[0].join("bin/rubber")).unwrap();
         assert_eq!(made.len(), std::fs::metadata("/proc/self/exe").unwrap().len());
         assert!(image.layers[0].join("etc/passwd").is_file());
         // A second look must not touch the store: it may be read-only by then.
         let _locked = store.lock().unwrap();
-        assert_eq!(resolve(&store, "rubber").unwrap().layers, image.layers);
+        assert_eq!(resolve(&store, "rubber", Pull::Never).unwrap().layers, image.layers);
     }
 
     #[test]
@@ -163,7 +123,7 @@ mod tests {
             return eprintln!("skipped: the_builtin_image_runs_alone: chroot takes root");
         }
         let place = tempfile::tempdir().unwrap();
-        let image = resolve(&store(&place), "rubber").unwrap();
+        let image = resolve(&store(&place), "rubber", Pull::Never).unwrap();
         let root = std::ffi::CString::new(image.layers[0].to_str().unwrap()).unwrap();
         let mut command = std::process::Command::new("/bin/rubber");
         // The binary of this test, which knows --list.
@@ -180,24 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_comes_with_the_command_to_get_it() {
-        let place = tempfile::tempdir().unwrap();
-        let error = |name| format!("{:#}", resolve(&store(&place), name).err().unwrap());
-        assert_eq!(
-            error("ubuntu"),
-            "no image \"ubuntu\": this machine cannot make it; get one with: \
-             docker export $(docker create ubuntu) | rubber import - ubuntu"
-        );
-        assert!(error("busibox").contains("(did you mean busybox?)"));
-        assert!(error("debian").ends_with("rubber import --recipe debian"));
-        assert!(error("../x").starts_with("bad image name"));
-    }
-
-    #[test]
     fn a_layer_that_is_held_outlives_its_image() {
         let place = tempfile::tempdir().unwrap();
         let store = store(&place);
-        let image = resolve(&store, "rubber").unwrap();
+        let image = resolve(&store, "rubber", Pull::Never).unwrap();
         let held = image.hold().unwrap();
         let name = Name::parse("rubber").unwrap();
         assert!(store.lock().unwrap().remove_image(&name).unwrap());

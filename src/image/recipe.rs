@@ -18,14 +18,26 @@ pub struct Recipe {
     pub name: &'static str,
     /// Takes about a second and nothing from the network, so `run` may do it unasked.
     pub quick: bool,
+    /// What a registry calls so is much the same.
+    pub is_elsewhere: bool,
     script: &'static str,
 }
 
 pub const RECIPES: &[Recipe] = &[
-    Recipe { name: "borrowed", quick: true, script: include_str!("../../images/borrowed") },
-    Recipe { name: "busybox", quick: true, script: include_str!("../../images/busybox") },
-    Recipe { name: "debian", quick: false, script: include_str!("../../images/debian") },
-    Recipe { name: "workshop", quick: true, script: include_str!("../../images/workshop") },
+    Recipe {
+        name: "borrowed",
+        quick: true,
+        is_elsewhere: false,
+        script: include_str!("../../images/borrowed"),
+    },
+    Recipe { name: "busybox", quick: true, is_elsewhere: true, script: include_str!("../../images/busybox") },
+    Recipe { name: "debian", quick: false, is_elsewhere: true, script: include_str!("../../images/debian") },
+    Recipe {
+        name: "workshop",
+        quick: true,
+        is_elsewhere: false,
+        script: include_str!("../../images/workshop"),
+    },
 ];
 
 pub fn find(name: &str) -> Option<&'static Recipe> {

@@ -59,8 +59,10 @@ fn options(config: &Config) -> OsString {
     options.extend(escape(&config.upper()));
     options.extend(b",workdir=");
     options.extend(escape(&config.work()));
-    // What is thrown away when the container ends need not reach the disk before.
-    options.extend(b",volatile");
+    // What is thrown away when the container ends need not reach the disk before; what is kept may be asked to.
+    if !config.keep {
+        options.extend(b",volatile");
+    }
     if config.layers.contains(super::Layer::Userns) {
         // trusted.* attributes are the real root's alone.
         options.extend(b",userxattr");

@@ -1,5 +1,6 @@
 //! What is shown to people.
 
+pub mod bars;
 pub mod columns;
 // It uses what the learner's rubber is built without.
 #[cfg(not(feature = "exercise"))]

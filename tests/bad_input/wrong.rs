@@ -5,9 +5,12 @@ use super::*;
 #[test]
 fn unknown_names_are_told_with_what_is_near() {
     for (words, expected) in [
-        (&["busibox", "true"][..], &["\"busibox\"", "did you mean busybox?"][..]),
-        (&["debiam", "true"], &["\"debiam\"", "debian"]),
-        (&["no-such-image:1.2", "true"], &["no image \"no-such-image:1.2\"", "rubber import"]),
+        (&["--pull", "never", "busibox", "true"][..], &["\"busibox\"", "did you mean busybox?"][..]),
+        (&["--pull", "never", "debiam", "true"], &["\"debiam\"", "debian"]),
+        (
+            &["--pull", "never", "no-such-image:1.2", "true"],
+            &["no image \"no-such-image:1.2\"", "rubber pull"],
+        ),
         (&["", "true"], &["bad image name \"\""]),
         (&["../etc", "true"], &["bad image name"]),
         (&["UPPER", "true"], &["bad image name \"UPPER\"", "lower-case"]),

@@ -201,6 +201,13 @@ static void perf(char **words) {
 static void kexec(char **words) { (void)words; only_asks("kexec_load", syscall(SYS_kexec_load, 0, 17L, NULL, 0L)); }
 static void module(char **words) { (void)words; only_asks("init_module", syscall(SYS_init_module, NULL, 0L, NULL)); }
 static void restart(char **words) { (void)words; only_asks("reboot", syscall(SYS_reboot, 0, 0, 0, NULL)); }
+static void kernel_log(char **words) {
+    static char log[4096];
+    (void)words;
+    must("syslog", syscall(SYS_syslog, 3 /* SYSLOG_ACTION_READ_ALL */, log, sizeof log));
+    got("what the kernel has told");
+}
+
 static void swap(char **words) { (void)words; only_asks("swapon", syscall(SYS_swapon, "/nothing", 0)); }
 
 // Writes what is there already: how wrong the clock may be.
@@ -310,7 +317,7 @@ static const struct { const char *name; void (*attack)(char **words); } ATTACKS[
     {"by_handle", by_handle}, {"disk", disk}, {"writes", writes}, {"release_agent", release_agent}, {"chmods", chmods}, {"queues", queues},
     {"mounts", mounts}, {"remounts", remounts}, {"unmounts", unmounts}, {"kills", kills}, {"traces", traces},
     {"socket", socket_of_host}, {"keyring", keyring}, {"types", types}, {"queue", queue}, {"bpf", bpf_map},
-    {"perf", perf}, {"kexec", kexec}, {"module", module}, {"restart", restart}, {"swap", swap},
+    {"perf", perf}, {"kexec", kexec}, {"module", module}, {"restart", restart}, {"log", kernel_log}, {"swap", swap},
     {"clock", clock_of_host}, {"raw", raw}, {"userns", userns}, {"setuid", setuid_program},
     {"inheritable", inheritable}, {"forks", forks}, {"memory", memory}, {"descriptors", descriptors},
     {"fills", fills},

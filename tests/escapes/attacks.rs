@@ -82,17 +82,21 @@ pub const ATTACKS: &[Attack] = &[
     row("ptrace a process",                         &["traces", "{sleeper}"],            &["--without", "pid,capabilities"]),
     row("connect to an abstract socket",            &["socket", "{socket}"],             &["--without", "net"]),
     row("open a POSIX message queue",               &["queue", "{queue}"],               &["--without", "ipc"]),
+    row("read the caller's session keyring",        &["keyring", "{key}"],               &["--without", "seccomp"]),
     row("type at the caller's terminal (TIOCSTI)",  &["types"],                          &[]).how(How::AtTerminal),
     // The kernel, of which there is one.
     row("bpf",                                      &["bpf"],                            POWERS),
     row("perf_event_open on all processes",         &["perf"],                           POWERS),
     row("kexec_load",                               &["kexec"],                          POWERS_AND_FILTER).needs("/sys/kernel/kexec_loaded"),
     row("init_module",                              &["module"],                         POWERS).needs("/proc/modules"),
+    row("read the kernel's log",                    &["log"],                            POWERS),
     row("reboot",                                   &["restart"],                        POWERS),
     row("swapon",                                   &["swap"],                           POWERS_AND_FILTER),
     row("set the clock",                            &["clock"],                          POWERS),
     // More than it was given.
+    row("all capabilities in a new user namespace", &["userns"],                         &["--without", "seccomp"]),
     row("a packet socket, `--cap-drop net_raw`",     &["raw"],                             &["--cap-add", "net_raw"]).with(&["--cap-drop", "net_raw"]),
+    row("root through a set-user-ID program, `--security-opt no-new-privileges`", &["setuid"], &[]).with(&["--security-opt", "no-new-privileges"]),
     row("an inheritable capability of the caller's (CVE-2022-29162)", &["inheritable"],  POWERS),
     // What there is only so much of.
     row("a fork bomb, `--pids-limit 50`",                              &["forks", "200"],                   &["--without", "memory"]).with(&["--pids-limit", "50"]),

@@ -1,4 +1,5 @@
 //! Archives made byte by byte, because no honest tool writes the ones we need.
+#![allow(dead_code)]
 
 use tar::{Builder, EntryType, Header};
 

@@ -53,7 +53,7 @@ fn a_damaged_record_is_named_and_stops_nobody_else() {
     let file = containers().join("0123456789ab.json");
     let foreign =
         format!(r#"{{"version":1,"id":"0123456789ab","cgroups":["{}"]}}"#, lab::scratch().display());
-    for damage in ["{\"version\":1,\"id\":\"0123", "[]", "\0\0\0\0", &foreign] {
+    for damage in ["{\"version\":1,\"id\":0123}", "[]", "\0\0\0\0", &foreign] {
         fs::write(&file, damage).unwrap();
         let output = clean();
         let said = text(&output.stderr);
@@ -70,10 +70,12 @@ fn a_damaged_record_is_named_and_stops_nobody_else() {
         fs::remove_file(&file).unwrap();
     }
     assert!(lab::scratch().exists());
-    // What a kill between making and writing a record leaves names nothing, so it can go.
-    fs::write(&file, "").unwrap();
-    assert!(run(&[], "true").output().unwrap().status.success());
-    assert_nothing("an empty record");
+    // What a kill leaves that came before a record was written, or all of it, names nothing, so it can go.
+    for begun in ["", "{\"version\":2,\"name\":\"box\",\"image\":\"busy"] {
+        fs::write(&file, begun).unwrap();
+        assert!(run(&[], "true").output().unwrap().status.success());
+        assert_nothing("a record that was not finished");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod killed;
 mod lost;
 mod many;
 mod printed;
+mod screens;
 
 use lab::{code, text};
 use std::{
@@ -99,6 +100,10 @@ impl Drop for Place {
 
 /// The rubber beside the container whose first process is `pid`.
 pub fn supervisor(pid: i32) -> i32 {
+    parent(pid)
+}
+
+pub fn parent(pid: i32) -> i32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
 }

@@ -23,7 +23,7 @@ pub use terminal::is_fit;
 
 use crate::{
     doctor,
-    image::{self, Image, Store, elf},
+    image::{self, Image, Pull, Store, elf},
     layers::{Layer, userns::Ids},
     narrate,
 };
@@ -43,14 +43,15 @@ pub struct Ground {
 impl Ground {
     /// Makes the image, if there is none yet, which is told.
     pub fn prepare(store: Store) -> Result<Ground> {
-        let busybox = image::resolve(&store, "busybox");
+        let busybox = image::resolve(&store, "busybox", Pull::Never);
         let image = busybox.or_else(|error| {
             narrate::warn(format_args!("{error:#}\n        going on with programs of this machine"));
-            image::resolve(&store, "borrowed")
+            image::resolve(&store, "borrowed", Pull::Never)
         })?;
         let own = File::open("/proc/self/exe").context("cannot find our own binary: is /proc mounted?")?;
         let is_dynamic = elf::interpreter(&mut { own }).is_some();
-        let libraries = is_dynamic.then(|| image::resolve(&store, image::builtin::NAME)).transpose()?;
+        let libraries =
+            is_dynamic.then(|| image::resolve(&store, image::builtin::NAME, Pull::Never)).transpose()?;
         let chapters = doctor::examine(Some(store.root())).chapters;
         Ok(Ground { store, image, libraries, chapters })
     }

@@ -1,0 +1,146 @@
+//! How far the layers of an image have come: a bar for each on a terminal, a line for each in a pipe.
+//!
+//! They move when bytes come: a ticker of its own would be one more thread.
+
+use crate::{
+    image::list::{human, short},
+    narrate,
+};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{
+    collections::HashMap,
+    io::{IsTerminal, stderr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Bars,
+    Lines,
+    Silent,
+}
+
+pub struct Bars {
+    form: Form,
+    all: MultiProgress,
+    total: ProgressBar,
+    layers: Mutex<HashMap<String, Layer>>,
+}
+
+struct Layer {
+    bar: ProgressBar,
+    began: Instant,
+    /// Bytes of it that had come before, and that have come by now.
+    first: Option<u64>,
+    here: u64,
+    is_unpacking: bool,
+}
+
+impl Bars {
+    pub fn new() -> Bars {
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Bars::of(if stderr().is_terminal() && !is_dumb { Form::Bars } else { Form::Lines })
+    }
+
+    pub fn silent() -> Bars {
+        Bars::of(Form::Silent)
+    }
+
+    fn of(form: Form) -> Bars {
+        let target = match form {
+            Form::Bars => ProgressDrawTarget::stderr_with_hz(10),
+            _ => ProgressDrawTarget::hidden(),
+        };
+        let all = MultiProgress::with_draw_target(target);
+        let total = styled(
+            ProgressBar::new(0),
+            "{prefix:12}  {wide_bar} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}",
+        );
+        Bars { form, all, total: total.with_prefix("all layers"), layers: Mutex::default() }
+    }
+
+    /// A layer of `size` bytes will come.
+    pub fn add(&self, digest: &str, size: u64) {
+        let mut layers = self.layers();
+        if layers.is_empty() {
+            self.all.add(self.total.clone());
+        }
+        self.total.inc_length(size);
+        let bar = self.all.add(ProgressBar::new(size));
+        let bar = styled(bar, "{prefix:12}  {wide_bar} {decimal_bytes}/{decimal_total_bytes}  {msg:11}");
+        bar.set_prefix(short(digest).to_owned());
+        bar.set_message("waiting");
+        let layer = Layer { bar, began: Instant::now(), first: None, here: 0, is_unpacking: false };
+        layers.insert(digest.to_owned(), layer);
+    }
+
+    /// So many bytes of it have come.
+    pub fn downloaded(&self, digest: &str, here: u64) {
+        let mut layers = self.layers();
+        let Some(layer) = layers.get_mut(digest) else { return };
+        if layer.first.is_none() {
+            (layer.first, layer.began) = (Some(here), Instant::now());
+            layer.bar.set_message("downloading");
+        }
+        match here.checked_sub(layer.here) {
+            Some(more) => self.total.inc(more),
+            // It had to begin again.
+            None => self.total.dec(layer.here - here),
+        }
+        layer.here = here;
+        layer.bar.set_position(here);
+    }
+
+    /// All of it has come.
+    pub fn is_here(&self, digest: &str) {
+        let layers = self.layers();
+        let Some(layer) = layers.get(digest) else { return };
+        layer.bar.set_message("here");
+        if self.form == Form::Lines {
+            let (size, first) = (layer.here, layer.first.unwrap_or(0));
+            let what = match first {
+                0 => format!("{} in {:.1} s", human(size), layer.began.elapsed().as_secs_f64()),
+                _ if first == size => format!("{}, was here already", human(size)),
+                _ => format!("{}, of which {} were here already", human(size), human(first)),
+            };
+            narrate::warn(format_args!("layer {}: {what}", short(digest)));
+        }
+    }
+
+    /// `more` bytes of it have been unpacked.
+    pub fn unpacked(&self, digest: &str, more: u64) {
+        let mut layers = self.layers();
+        let Some(layer) = layers.get_mut(digest) else { return };
+        if !layer.is_unpacking {
+            layer.is_unpacking = true;
+            layer.bar.set_position(0);
+            layer.bar.set_message("unpacking");
+        }
+        layer.bar.inc(more);
+        if more == 0 {
+            layer.bar.set_message("unpacked");
+        }
+    }
+
+    /// Says something, and the bars stay below it.
+    pub fn say(&self, text: &str) {
+        self.all.suspend(|| narrate::warn(format_args!("{text}")));
+    }
+
+    /// The terminal is as it was.
+    pub fn clear(&self) {
+        // Nothing is left to do if it is gone.
+        let _ = self.all.clear();
+        self.layers().values().for_each(|layer| layer.bar.finish_and_clear());
+        self.total.finish_and_clear();
+    }
+
+    fn layers(&self) -> MutexGuard<'_, HashMap<String, Layer>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()))
+}
