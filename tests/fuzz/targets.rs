@@ -1,4 +1,7 @@
-//! The readers, and what must hold whatever they read: an error or a result, in time, and nothing outside changed.
+//! Feeds what nobody vouches for to the modules that read it, millions of times: `RUBBER_FUZZ` says which of them has
+//! its turn, and tests/fuzz/run is how it is started.
+//!
+//! What must hold, whatever they read: an error or a result, in time, and nothing outside changed.
 
 use crate::{
     image::{
@@ -12,7 +15,6 @@ use crate::{
     },
     removal,
 };
-use libfuzzer_sys::Corpus;
 use std::{
     fs,
     os::unix::fs::MetadataExt,
@@ -20,7 +22,7 @@ use std::{
     sync::OnceLock,
 };
 
-pub fn run(bytes: &[u8]) -> Corpus {
+pub fn run(bytes: &[u8]) {
     static TARGET: OnceLock<String> = OnceLock::new();
     match TARGET.get_or_init(|| std::env::var("RUBBER_FUZZ").expect("RUBBER_FUZZ is set")).as_str() {
         "unpack" => unpack(bytes),
@@ -31,8 +33,8 @@ pub fn run(bytes: &[u8]) -> Corpus {
 }
 
 /// The first byte says what the archive is unpacked as, the rest is the archive.
-fn unpack(bytes: &[u8]) -> Corpus {
-    let Some((first, tar)) = bytes.split_first() else { return Corpus::Reject };
+fn unpack(bytes: &[u8]) {
+    let Some((first, tar)) = bytes.split_first() else { return };
     let purpose = if first & 1 == 0 { Purpose::Image } else { Purpose::Layer };
     let tar = with_checksums(tar);
     let place = Place::new();
@@ -41,11 +43,11 @@ fn unpack(bytes: &[u8]) -> Corpus {
         .and_then(|tar| unpack_layer(tar, &place.path("files"), purpose))
         .map_err(|error| tell(&error));
     place.check();
-    done.map_or(Corpus::Keep, |_| Corpus::Keep)
+    drop(done);
 }
 
 /// A manifest or an index, and a configuration.
-fn read_manifest(bytes: &[u8]) -> Corpus {
+fn read_manifest(bytes: &[u8]) {
     const TYPES: [Option<&str>; 5] = [
         None,
         Some("application/vnd.oci.image.index.v1+json"),
@@ -53,7 +55,7 @@ fn read_manifest(bytes: &[u8]) -> Corpus {
         Some("application/vnd.docker.distribution.manifest.v2+json"),
         Some("text/plain"),
     ];
-    let Some((first, json)) = bytes.split_first() else { return Corpus::Reject };
+    let Some((first, json)) = bytes.split_first() else { return };
     match manifest::read(json, TYPES[usize::from(*first) % TYPES.len()]) {
         Ok(Document::Manifest(manifest)) => {
             assert_eq!(manifest.raw, json);
@@ -67,11 +69,10 @@ fn read_manifest(bytes: &[u8]) -> Corpus {
     }
     let config: Result<oci_spec::image::ImageConfiguration, _> = serde_json::from_slice(json);
     drop(config);
-    Corpus::Keep
 }
 
 /// An archive of images, read as a stream.
-fn read_archive(bytes: &[u8]) -> Corpus {
+fn read_archive(bytes: &[u8]) {
     let tar = with_checksums(bytes);
     let place = Place::new();
     let read = || {
@@ -86,7 +87,6 @@ fn read_archive(bytes: &[u8]) -> Corpus {
     };
     let _ = read().map_err(|error| tell(&error));
     place.check();
-    Corpus::Keep
 }
 
 /// An error is made to be printed.
