@@ -10,6 +10,7 @@ use crate::{
         userns,
     },
     narrate,
+    oci::Bundle,
 };
 use caps::Capability;
 use nix::sched::CloneFlags;
@@ -22,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Config {
     /// Twelve hexadecimal digits: the hostname, and part of every name we make.
     pub id: String,
@@ -109,6 +110,9 @@ pub struct Config {
     pub sysctls: Vec<(String, String)>,
     /// Where in the cgroup tree the container goes; empty where there is no place for it.
     pub cgroup: cgroup::Place,
+    /// What only a config.json can ask for (`rubber-oci`).
+    #[serde(skip)]
+    pub bundle: Bundle,
 }
 
 /// What is in /etc/hosts, /etc/hostname and /etc/resolv.conf.

@@ -86,7 +86,7 @@ fn target(config: &Config) -> Result<&Target> {
 }
 
 /// Those that are not ours already: joining one's own user namespace is EINVAL (setns(2)).
-fn join_namespaces(config: &Config) -> Result<()> {
+pub fn join_namespaces(config: &Config) -> Result<()> {
     let target = target(config)?;
     let flags = namespaces(target.pid)?;
     if flags.is_empty() { Ok(()) } else { sys::setns(&target.pidfd, flags) }
@@ -115,7 +115,7 @@ fn namespaces(pid: Pid) -> Result<CloneFlags> {
 }
 
 /// A mount namespace brings its own root along, but not what chroot(2) has made of it.
-fn join_root(config: &Config) -> Result<()> {
+pub fn join_root(config: &Config) -> Result<()> {
     sys::fchdir(&target(config)?.root)?;
     sys::chroot(std::path::Path::new("."))?;
     sys::chdir(std::path::Path::new("/"))

@@ -26,6 +26,7 @@ mod image;
 mod join;
 #[cfg_attr(feature = "exercise", path = "learn/not_yet.rs")]
 mod learn;
+mod oci;
 mod place;
 mod removal;
 mod setuid;

@@ -109,6 +109,20 @@ pub fn sethostname(name: &OsStr) -> Result<()> {
     call(format_args!("sethostname({name:?}, {})", name.len()), || nix::unistd::sethostname(name))
 }
 
+pub fn setdomainname(name: &OsStr) -> Result<()> {
+    let bytes = name.as_encoded_bytes();
+    // SAFETY: the kernel reads as many bytes as we say there are.
+    call(format_args!("setdomainname({name:?}, {})", bytes.len()), || {
+        Errno::result(unsafe { libc::setdomainname(bytes.as_ptr().cast(), bytes.len()) }).map(drop)
+    })
+}
+
+/// Joins the one namespace that `file` is.
+pub fn setns_file(file: &OwnedFd, kind: CloneFlags) -> Result<()> {
+    let text = kinds(kind);
+    call(format_args!("setns({}, {text})", file.as_raw_fd()), || nix::sched::setns(file, kind))
+}
+
 /// A socket to make requests about network links with; nothing is sent on it.
 pub fn socket() -> Result<OwnedFd> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
@@ -177,6 +191,15 @@ pub fn ioctl_controlling_terminal(terminal: &OwnedFd) -> Result<()> {
     // SAFETY: no pointers.
     call(format_args!("ioctl({fd}, TIOCSCTTY, 0)"), || {
         Errno::result(unsafe { libc::ioctl(fd, libc::TIOCSCTTY, 0) }).map(drop)
+    })
+}
+
+/// Tells the terminal at stdin how large it is.
+pub fn ioctl_window((rows, columns): (u16, u16)) -> Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize, which is ours.
+    call(format_args!("ioctl(0, TIOCSWINSZ, {{ws_row={rows}, ws_col={columns}}})"), || {
+        Errno::result(unsafe { libc::ioctl(0, libc::TIOCSWINSZ, &size) }).map(drop)
     })
 }
 
@@ -328,14 +351,45 @@ pub fn prctl_capbset_drop(capability: Capability) -> Result<()> {
 /// Sets the effective and the permitted set to `keep`, and the inheritable
 /// one to nothing (and with it the ambient one, see capabilities(7)).
 pub fn capset(keep: &[Capability]) -> Result<()> {
-    let mask = keep.iter().fold(0, |mask, capability| mask | capability.bitmask());
+    let mask = bits(keep);
+    capset_masks(format_args!("capset(effective = permitted = {mask:#x}, inheritable = 0)"), [mask, mask, 0])
+}
+
+/// Each set for itself.
+pub fn capset_each(
+    effective: &[Capability],
+    permitted: &[Capability],
+    inheritable: &[Capability],
+) -> Result<()> {
+    let masks @ [effective, permitted, inheritable] = [effective, permitted, inheritable].map(bits);
+    let text =
+        format!("effective = {effective:#x}, permitted = {permitted:#x}, inheritable = {inheritable:#x}");
+    capset_masks(format_args!("capset({text})"), masks)
+}
+
+fn bits(set: &[Capability]) -> u64 {
+    set.iter().fold(0, |mask, capability| mask | capability.bitmask())
+}
+
+fn capset_masks(text: Arguments, masks: [u64; 3]) -> Result<()> {
     // The kernel takes 64 bits as two words: version 3 of its interface.
     let header = [0x2008_0522_u32, 0];
-    let words = |mask: u64| [mask as u32, mask as u32, 0];
-    let data = [words(mask), words(mask >> 32)];
+    let data = [masks.map(|mask| mask as u32), masks.map(|mask| (mask >> 32) as u32)];
     // SAFETY: the layouts are those of capset(2), and both live through the call.
-    call(format_args!("capset(effective = permitted = {mask:#x}, inheritable = 0)"), || {
+    call(text, || {
         Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
+    })
+}
+
+/// Whether what is permitted stays so when the user changes; the next execve(2) forgets it.
+pub fn prctl_keepcaps() -> Result<()> {
+    call(format_args!("prctl(PR_SET_KEEPCAPS, 1)"), || nix::sys::prctl::set_keepcaps(true))
+}
+
+/// A capability that programs without any of their own get as well.
+pub fn prctl_cap_ambient_raise(capability: Capability) -> Result<()> {
+    call(format_args!("prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, {capability}, 0, 0)"), || {
+        caps::raise(None, CapSet::Ambient, capability).map_err(|_| Errno::last())
     })
 }
 

@@ -4,6 +4,7 @@ mod environment;
 mod limits;
 mod mounts;
 mod names;
+mod namespaces;
 mod portrait;
 mod privileges;
 mod run;

@@ -141,6 +141,9 @@ pub fn main() -> Result<u8> {
     // Whoever started us may ignore SIGCHLD, and then nobody can be waited for.
     // SAFETY: SIG_DFL is no handler of ours.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl)? };
+    if let Some(words) = crate::oci::words() {
+        return crate::oci::main(words);
+    }
     let Cli { root, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(error),

@@ -22,7 +22,7 @@ use crate::{
         userns::Ids,
     },
     narrate::{self, Form, Narrator},
-    run,
+    oci, run,
     show::portrait::{Asked, Outside},
     sys,
 };
@@ -434,6 +434,7 @@ impl Run {
             limits,
             layers,
             id,
+            bundle: oci::Bundle::default(),
         })
     }
 

@@ -25,10 +25,11 @@ use std::{
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Version {
     V1,
+    #[default]
     V2,
 }
 
@@ -53,7 +54,7 @@ pub struct Group {
 }
 
 /// Where in the cgroup trees a container goes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Place {
     pub version: Version,
     pub groups: Vec<Group>,

@@ -150,7 +150,7 @@ impl Layer {
 }
 
 /// A set of layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Layer>", into = "Vec<Layer>")]
 pub struct Layers(u32);
 

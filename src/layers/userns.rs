@@ -15,10 +15,11 @@ use std::{
 };
 
 /// Which ids exist inside.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ids {
     /// All of them: there is no user namespace of ours.
+    #[default]
     Hosts,
     /// Only root, who is the caller outside (or whoever made the namespace we are in).
     One,

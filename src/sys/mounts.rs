@@ -20,6 +20,12 @@ pub const RDONLY: u64 = 1;
 pub const NOSUID: u64 = 2;
 pub const NODEV: u64 = 4;
 pub const NOEXEC: u64 = 8;
+/// All the bits of how access times are kept: to set one way, all of them are cleared first.
+pub const ATIME: u64 = 0x70;
+pub const NOATIME: u64 = 0x10;
+pub const STRICTATIME: u64 = 0x20;
+pub const NODIRATIME: u64 = 0x80;
+pub const NOSYMFOLLOW: u64 = 0x20_0000;
 const IDMAP: u64 = 0x10_0000;
 const AT_RECURSIVE: u32 = 0x8000;
 const AT_EMPTY_PATH: u32 = libc::AT_EMPTY_PATH as u32;
@@ -29,11 +35,14 @@ const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 const FSOPEN_CLOEXEC: u32 = 1;
 const FSMOUNT_CLOEXEC: u32 = 1;
+const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
 
 pub const PRIVATE: u64 = libc::MS_PRIVATE;
 pub const SLAVE: u64 = libc::MS_SLAVE;
+pub const SHARED: u64 = libc::MS_SHARED;
+pub const UNBINDABLE: u64 = libc::MS_UNBINDABLE;
 
 /// The working directory, for calls that take a directory's descriptor.
 pub const HERE: BorrowedFd<'static> = nix::fcntl::AT_FDCWD;
@@ -92,6 +101,22 @@ pub fn mknodat_file(directory: &OwnedFd, name: &OsStr) -> Result<()> {
     })
 }
 
+/// Makes the device `number` of this kind, with the mode that the umask leaves of it.
+pub fn mknodat_device(directory: &OwnedFd, name: &OsStr, kind: SFlag, mode: u32, number: u64) -> Result<()> {
+    let (major, minor) = (libc::major(number), libc::minor(number));
+    let dir = directory.as_raw_fd();
+    let words = names(kind.iter_names());
+    call(format_args!("mknodat({dir}, {name:?}, {words}|0{mode:o}, makedev({major:#x}, {minor:#x}))"), || {
+        nix::sys::stat::mknodat(directory, name, kind, Mode::from_bits_truncate(mode), number)
+    })
+}
+
+pub fn symlinkat(target: &str, directory: &OwnedFd, name: &str) -> Result<()> {
+    call(format_args!("symlinkat({target:?}, {}, {name:?})", directory.as_raw_fd()), || {
+        nix::unistd::symlinkat(target, directory, name)
+    })
+}
+
 /// A copy of the mount that `name` in `directory` is on, from there down, with all that is mounted below. It is
 /// nowhere in the mount table yet. An empty name is the directory (or the file) itself.
 pub fn open_tree(directory: BorrowedFd, name: &str) -> Result<OwnedFd> {
@@ -114,6 +139,16 @@ pub fn open_tree(directory: BorrowedFd, name: &str) -> Result<OwnedFd> {
     )
 }
 
+/// The same without what is mounted below.
+pub fn open_tree_alone(file: BorrowedFd) -> Result<OwnedFd> {
+    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+    call(
+        format_args!("open_tree({}, \"\", AT_EMPTY_PATH|OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC)", fd(file)),
+        // SAFETY: the kernel reads an empty path and makes a new descriptor.
+        || descriptor(unsafe { libc::syscall(libc::SYS_open_tree, file.as_raw_fd(), c"".as_ptr(), flags) }),
+    )
+}
+
 /// Puts a mount that is nowhere yet onto what `target` is.
 pub fn move_mount(mount: &OwnedFd, target: &OwnedFd) -> Result<()> {
     let (from, to) = (mount.as_raw_fd(), target.as_raw_fd());
@@ -129,11 +164,17 @@ pub fn move_mount(mount: &OwnedFd, target: &OwnedFd) -> Result<()> {
 /// Sets attributes of a mount, or of all below it as well, and how it tells other mounts of new ones
 /// (0: as before). Takes nothing away, so what a user namespace has locked stays.
 pub fn mount_setattr(mount: &OwnedFd, recursive: bool, set: u64, propagation: u64) -> Result<()> {
+    mount_setattr_and_clear(mount, recursive, [set, 0, propagation])
+}
+
+/// Attributes to set, attributes to clear (which a user namespace may have locked: EPERM), and propagation.
+pub fn mount_setattr_and_clear(mount: &OwnedFd, recursive: bool, how: [u64; 3]) -> Result<()> {
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     let words = if recursive { "AT_EMPTY_PATH|AT_RECURSIVE" } else { "AT_EMPTY_PATH" };
-    let attr = [set, 0, propagation, 0];
+    let [set, clear, propagation] = how;
+    let attr = [set, clear, propagation, 0];
     let fd = mount.as_raw_fd();
-    let text = attributes(set, propagation);
+    let text = attributes(set, clear, propagation);
     // SAFETY: the kernel reads an empty path and one struct mount_attr of four words, both ours.
     call(format_args!("mount_setattr({fd}, \"\", {words}, {{{text}}}, 32)"), || {
         let size = size_of_val(&attr);
@@ -156,19 +197,36 @@ pub fn mount_idmap(mount: &OwnedFd, user: &OwnedFd) -> Result<()> {
     })
 }
 
-fn attributes(set: u64, propagation: u64) -> String {
+fn attributes(set: u64, clear: u64, propagation: u64) -> String {
     let propagation = match propagation {
         PRIVATE => "MS_PRIVATE",
         SLAVE => "MS_SLAVE",
+        SHARED => "MS_SHARED",
+        UNBINDABLE => "MS_UNBINDABLE",
         _ => "0",
     };
-    format!("attr_set={}, attr_clr=0, propagation={propagation}, userns_fd=0", attribute_names(set))
+    let (set, clear) = (attribute_names(set), attribute_names(clear));
+    format!("attr_set={set}, attr_clr={clear}, propagation={propagation}, userns_fd=0")
 }
 
 fn attribute_names(set: u64) -> String {
-    let known = [("RDONLY", RDONLY), ("NOSUID", NOSUID), ("NODEV", NODEV), ("NOEXEC", NOEXEC)];
-    let names =
-        known.into_iter().filter(|(_, bit)| set & bit != 0).map(|(name, _)| format!("MOUNT_ATTR_{name}"));
+    let known = [
+        ("RDONLY", RDONLY),
+        ("NOSUID", NOSUID),
+        ("NODEV", NODEV),
+        ("NOEXEC", NOEXEC),
+        ("NODIRATIME", NODIRATIME),
+        ("NOSYMFOLLOW", NOSYMFOLLOW),
+    ];
+    // How access times are kept is a number in the midst of the bits, and relatime is 0.
+    let times = match set & ATIME {
+        NOATIME => Some("NOATIME"),
+        STRICTATIME => Some("STRICTATIME"),
+        ATIME => Some("_ATIME"),
+        _ => None,
+    };
+    let names = known.into_iter().filter(|(_, bit)| set & bit != 0).map(|(name, _)| name).chain(times);
+    let names = names.map(|name| format!("MOUNT_ATTR_{name}"));
     let names = names.collect::<Vec<_>>().join("|");
     if names.is_empty() { "0".into() } else { names }
 }
@@ -189,6 +247,17 @@ pub fn fsconfig_set(filesystem: &OwnedFd, key: &str, value: &str) -> Result<()> 
     // SAFETY: the kernel reads two strings of ours.
     call(format_args!("fsconfig({fd}, FSCONFIG_SET_STRING, {key:?}, {value:?}, 0)"), || {
         let done = unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, name.as_ptr(), text.as_ptr(), 0) };
+        Errno::result(done).map(drop)
+    })
+}
+
+/// An option that has no value.
+pub fn fsconfig_flag(filesystem: &OwnedFd, key: &str) -> Result<()> {
+    let fd = filesystem.as_raw_fd();
+    let name = CString::new(key)?;
+    // SAFETY: the kernel reads one string of ours.
+    call(format_args!("fsconfig({fd}, FSCONFIG_SET_FLAG, {key:?}, NULL, 0)"), || {
+        let done = unsafe { libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_SET_FLAG, name.as_ptr(), 0, 0) };
         Errno::result(done).map(drop)
     })
 }

@@ -37,6 +37,15 @@ pub fn fork(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid
 /// The same, and the copy is in new namespaces of these kinds. With a user namespace among them that one owns the
 /// others, and we stay outside.
 pub fn clone(flags: CloneFlags, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
+    become_two(flags, name, || prctl_pdeathsig().and_then(|()| work()))
+}
+
+/// As `fork`, but the copy may outlive us.
+pub fn fork_untied(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
+    become_two(CloneFlags::empty(), name, work)
+}
+
+fn become_two(flags: CloneFlags, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
     let text = match flags.is_empty() {
         true => "fork()".into(),
         false => format!("clone(child_stack=NULL, flags={}|SIGCHLD)", super::kinds(flags)),
@@ -85,7 +94,7 @@ fn begin(name: &'static str) -> Result<()> {
     if !narrate::is_dry() {
         nix::sys::prctl::set_name(&CString::new(format!("rubber:{name}"))?)?;
     }
-    prctl_pdeathsig()
+    Ok(())
 }
 
 /// A dry run tells both lives in one process, one after the other.
@@ -181,6 +190,15 @@ pub fn execve(program: &CString, args: &[CString], env: &[CString]) -> Result<()
 
 pub fn setsid() -> Result<()> {
     call(format_args!("setsid()"), || nix::unistd::setsid().map(|session| session.as_raw())).map(drop)
+}
+
+/// A session keyring of our own, with nothing in it.
+pub fn keyctl_join_session_keyring() -> Result<()> {
+    // SAFETY: no pointer but a null one.
+    call(format_args!("keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)"), || {
+        Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0) })
+            .map(drop)
+    })
 }
 
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {

@@ -9,6 +9,7 @@ mod lab;
 mod pty;
 
 mod attacks;
+mod links;
 mod setuid;
 mod stage;
 mod table;
@@ -16,7 +17,7 @@ mod users;
 
 use attacks::{ATTACKS, Attack, How};
 use stage::Stage;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 /// How each attack goes that can be tried here. A slow machine tries those that depend on the kernel most.
 fn all(attempt: impl Fn(&Attack) -> Option<String>) -> BTreeMap<String, String> {
@@ -61,5 +62,21 @@ fn escapes_are_all_in_the_table() {
     assert_eq!(table::names(), names);
     for attack in ATTACKS {
         assert_eq!(table::cell(attack.name, table::LOCK), attack.lock(), "{}", attack.name);
+    }
+}
+
+/// Each hole with a number has a test that is there.
+#[test]
+fn escapes_with_a_number_have_a_test() {
+    let text = table::text();
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| CVE-")).collect();
+    assert!(rows.len() > 5, "{rows:?}");
+    for row in rows {
+        let mut named = row.split('`').skip(1).step_by(2).collect::<Vec<_>>().into_iter().rev();
+        let (Some(test), Some(file)) = (named.next(), named.next()) else { panic!("no test in {row}") };
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{row}: {error}"));
+        let is_there = text.contains(&format!("fn {test}(")) || text.contains(&format!("[\"{test}\""));
+        assert!(is_there, "{row}");
     }
 }

@@ -12,7 +12,7 @@ fn file() -> PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/docs/attacks.md").into()
 }
 
-fn text() -> String {
+pub fn text() -> String {
     fs::read_to_string(file()).unwrap()
 }
 

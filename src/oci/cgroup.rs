@@ -1,0 +1,269 @@
+//! The cgroup a config.json names, in every tree there is: a client looks for what it wants to know in any of them.
+
+use super::resources::Setting;
+use crate::{
+    config::Config,
+    layers::cgroup::{Version, remove_group, version},
+    sys,
+};
+use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, read_to_string},
+    io::ErrorKind,
+    path::{Component, Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// A directory in one of the trees.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Of version 1. None: the tree of version 2, whose groups have all controllers.
+    pub controllers: Option<Vec<String>>,
+    /// Where the tree is mounted.
+    pub tree: PathBuf,
+    pub dir: PathBuf,
+}
+
+impl Group {
+    fn has(&self, controller: &str) -> bool {
+        match &self.controllers {
+            Some(controllers) => controllers.iter().any(|name| name == controller),
+            None => version() == Version::V2,
+        }
+    }
+
+    fn members(&self) -> PathBuf {
+        // In version 1 one thread is moved, which we are: see `layers::cgroup`.
+        self.dir.join(if self.controllers.is_some() { "tasks" } else { "cgroup.procs" })
+    }
+}
+
+/// Absolute is below each tree's root, relative is below our own group.
+pub fn find(path: &Path) -> Result<Vec<Group>> {
+    let is_plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
+    ensure!(is_plain, "cgroupsPath {path:?} has a \".\" or a \"..\" in it");
+    let own = read_to_string("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
+    let mounts = read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    let groups = own.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (names, own) = (fields.next()?, fields.next()?);
+        let controllers =
+            (!names.is_empty()).then(|| names.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let (root, tree) = mounts.lines().find_map(|line| mounted(line, controllers.as_deref()))?;
+        let dir = match path.strip_prefix("/") {
+            Ok(below) => tree.join(below),
+            // Of a tree that is mounted from a group of its own on, this is what we see.
+            Err(_) => tree.join(Path::new(own).strip_prefix(&root).ok()?).join(path),
+        };
+        let controllers = controllers
+            .map(|names| names.iter().map(|name| name.trim_start_matches("name=").to_owned()).collect());
+        Some(Group { controllers, tree, dir })
+    });
+    Ok(groups.collect())
+}
+
+/// The root and the place of a mount, if it is the tree of these controllers: proc_pid_mountinfo(5).
+fn mounted(line: &str, controllers: Option<&[String]>) -> Option<(PathBuf, PathBuf)> {
+    let (before, after) = line.split_once(" - ")?;
+    let before: Vec<_> = before.split(' ').collect();
+    let after: Vec<_> = after.split(' ').collect();
+    let options: Vec<_> = after.get(2)?.split(',').collect();
+    let is_it = match controllers {
+        Some(names) => after[0] == "cgroup" && names.iter().all(|name| options.contains(&name.as_str())),
+        None => after[0] == "cgroup2",
+    };
+    is_it.then(|| (before[3].into(), before[4].into()))
+}
+
+/// Makes them, and returns those that there are: without privileges not all trees are ours to divide.
+pub fn make(groups: Vec<Group>, settings: &[Setting]) -> Result<Vec<Group>> {
+    let mut made = Vec::new();
+    for group in groups {
+        match one(&group, settings) {
+            Err(error) if is_refused(&error) && !settings.iter().any(|it| group.has(&it.controller)) => {}
+            done => {
+                done?;
+                made.push(group);
+            }
+        }
+    }
+    for setting in settings {
+        let group = made.iter().find(|group| group.has(&setting.controller));
+        let Some(group) = group else {
+            bail!(
+                "this limit ({}) needs the {} controller, which is not there",
+                setting.file,
+                setting.controller
+            )
+        };
+        write(group, setting)?;
+    }
+    Ok(made)
+}
+
+fn is_refused(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS))
+}
+
+/// From the top down. A new cpuset of version 1 is empty, and nobody could be in it; in version 2 a controller is
+/// there only where the group above hands it down.
+fn one(group: &Group, settings: &[Setting]) -> Result<()> {
+    let below = group.dir.strip_prefix(&group.tree)?;
+    let mut dir = group.tree.clone();
+    for name in below.components() {
+        if group.controllers.is_none() && version() == Version::V2 {
+            hand_down(&dir, settings)?;
+        }
+        dir.push(name);
+        match sys::mkdir(&dir, 0o755) {
+            Err(error) if error.downcast_ref() == Some(&Errno::EEXIST) => {}
+            done => done?,
+        }
+        if group.controllers.is_some() && group.has("cpuset") {
+            inherit(&dir)?;
+        }
+    }
+    ensure!(members(&group.dir)?.is_empty(), "the cgroup {} has processes already", group.dir.display());
+    Ok(())
+}
+
+fn hand_down(dir: &Path, settings: &[Setting]) -> Result<()> {
+    let names = |file: &str| read_to_string(dir.join(file)).unwrap_or_default();
+    let (there, down) = (names("cgroup.controllers"), names("cgroup.subtree_control"));
+    let has = |text: &str, name: &str| text.split_whitespace().any(|word| word == name);
+    let basic = ["cpu", "memory", "pids", "io", "cpuset"].map(String::from);
+    for name in settings.iter().map(|setting| &setting.controller).chain(&basic) {
+        if has(&there, name) && !has(&down, name) {
+            let outcome = sys::write(&dir.join("cgroup.subtree_control"), &format!("+{name}"));
+            if !basic.contains(name) || settings.iter().any(|setting| setting.controller == *name) {
+                outcome?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn inherit(dir: &Path) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if read_to_string(dir.join(file)).is_ok_and(|own| own.trim().is_empty()) {
+            let above = dir.parent().map(|above| read_to_string(above.join(file))).transpose()?;
+            sys::write(&dir.join(file), above.unwrap_or_default().trim())?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the limits of a container that is there.
+pub fn change(groups: &[Group], settings: &[Setting]) -> Result<()> {
+    for setting in settings {
+        let group = groups.iter().find(|group| group.has(&setting.controller));
+        let group = group.with_context(|| format!("there is no {} cgroup", setting.controller))?;
+        write(group, setting)?;
+    }
+    Ok(())
+}
+
+/// The sum of memory and swap cannot be below the memory, so one of the two files has to be written first: which,
+/// depends on what there was. Where the kernel does not count swap, there is no such limit to keep.
+fn write(group: &Group, setting: &Setting) -> Result<()> {
+    const SUM: &str = "memory.memsw.limit_in_bytes";
+    let file = group.dir.join(&setting.file);
+    if [SUM, "memory.swap.max"].contains(&setting.file.as_str()) && !file.exists() {
+        return Ok(());
+    }
+    match sys::write(&file, &setting.value) {
+        Err(error)
+            if setting.file == "memory.limit_in_bytes"
+                && error.downcast_ref() == Some(&Errno::EINVAL)
+                && group.dir.join(SUM).exists() =>
+        {
+            sys::write(&group.dir.join(SUM), "-1")?;
+            sys::write(&file, &setting.value)
+        }
+        done => done,
+    }
+}
+
+pub fn any(config: &Config) -> bool {
+    !config.bundle.groups.is_empty()
+}
+
+/// 0 is the one who writes. Whoever is forked from here on is in it, too.
+pub fn join(config: &Config) -> Result<()> {
+    config.bundle.groups.iter().try_for_each(|group| sys::write(&group.members(), "0"))
+}
+
+/// All processes of the container, in whatever tree there is.
+pub fn processes(groups: &[Group]) -> Result<Vec<i32>> {
+    let group = groups.iter().find(|group| group.dir.is_dir());
+    group.map_or(Ok(vec![]), |group| members(&group.dir))
+}
+
+fn members(dir: &Path) -> Result<Vec<i32>> {
+    let file = dir.join("cgroup.procs");
+    let text = read_to_string(&file).with_context(|| format!("cannot read {file:?}"))?;
+    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+}
+
+/// With groups that the container made below.
+pub fn remove(groups: &[Group]) -> Result<()> {
+    groups.iter().try_for_each(|group| remove_below(&group.dir))
+}
+
+fn remove_below(dir: &Path) -> Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| format!("cannot read {dir:?}"))?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_below(&entry.path())?;
+        }
+    }
+    remove_group(dir)
+}
+
+// ---- the freezer ---------------------------------------------------------------
+
+pub fn is_paused(groups: &[Group]) -> bool {
+    let Some((dir, v1)) = freezer(groups) else { return false };
+    let file = if v1 { "freezer.self_freezing" } else { "cgroup.freeze" };
+    read_to_string(dir.join(file)).is_ok_and(|text| text.trim() == "1")
+}
+
+pub fn freeze(groups: &[Group]) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let (dir, v1) = freezer(groups).context("this container has no cgroup with a freezer")?;
+    let begin = Instant::now();
+    loop {
+        sys::write(
+            &dir.join(if v1 { "freezer.state" } else { "cgroup.freeze" }),
+            if v1 { "FROZEN" } else { "1" },
+        )?;
+        let (file, done) = if v1 { ("freezer.state", "FROZEN\n") } else { ("cgroup.events", "frozen 1") };
+        if read_to_string(dir.join(file))?.contains(done) {
+            return Ok(());
+        }
+        if begin.elapsed() > PATIENCE {
+            thaw(groups)?;
+            bail!("it does not stand still after {} s: it goes on", PATIENCE.as_secs());
+        }
+        sleep(Duration::from_millis(1));
+    }
+}
+
+pub fn thaw(groups: &[Group]) -> Result<()> {
+    let (dir, v1) = freezer(groups).context("this container has no cgroup with a freezer")?;
+    sys::write(&dir.join(if v1 { "freezer.state" } else { "cgroup.freeze" }), if v1 { "THAWED" } else { "0" })
+}
+
+/// And whether it is version 1's.
+fn freezer(groups: &[Group]) -> Option<(&Path, bool)> {
+    let v1 = groups.iter().find(|group| group.controllers.is_some() && group.has("freezer"));
+    let v2 = groups.iter().find(|group| group.controllers.is_none());
+    v1.map(|group| (group.dir.as_path(), true)).or(v2.map(|group| (group.dir.as_path(), false)))
+}

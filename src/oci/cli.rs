@@ -1,0 +1,433 @@
+//! The command line: runc's words, before and after the id.
+
+use super::{
+    exec, facts,
+    life::{self, Force, Whom},
+    log::{self, Format},
+    spec,
+    state::{Container, States},
+};
+use crate::{
+    container::{self, streams::Streams},
+    join,
+    show::columns,
+};
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Parser, Subcommand};
+use oci_spec::runtime::LinuxResources;
+use serde_json::{Value, json};
+use std::{ffi::OsString, os::unix::net::UnixStream, path::PathBuf};
+
+/// What runc exits with when a command could not be executed in a container.
+const NOT_EXECUTED: u8 = 255;
+
+/// Run containers from OCI bundles, as podman, containerd and others ask for it
+#[derive(Parser)]
+#[command(name = "rubber-oci", version = VERSION, max_term_width = 100)]
+struct Cli {
+    /// Where the containers' states are kept [default: /run/rubber-oci, or $XDG_RUNTIME_DIR/rubber-oci]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Write what goes wrong into a file as well
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// How it is written there
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: Format,
+    /// Accepted, as runc does: there is nothing more to tell
+    #[arg(long)]
+    debug: bool,
+    /// Have systemd make the cgroups: not supported yet
+    #[arg(long)]
+    systemd_cgroup: bool,
+    /// Accepted, as runc does: whether cgroups are ours to make is found out
+    #[arg(long, value_name = "true|false|auto", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    rootless: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\nspec: 1.2.0");
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a container, which then waits to be started
+    Create(New),
+    /// Start the command of a container that is made
+    Start { id: String },
+    /// Make a container, start it, and wait for its end
+    Run {
+        #[command(flatten)]
+        new: New,
+        /// Do not wait
+        #[arg(short, long)]
+        detach: bool,
+    },
+    /// Print a container's state
+    State { id: String },
+    /// Send a container's first process a signal
+    Kill {
+        id: String,
+        #[arg(default_value = "SIGTERM")]
+        signal: String,
+        /// Send it to all its processes
+        #[arg(short, long)]
+        all: bool,
+    },
+    /// Remove a container that has ended
+    Delete {
+        id: String,
+        /// Kill it first; and it is no error if there is none
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// Run another command in a container
+    Exec(Box<Exec>),
+    /// List the containers
+    List {
+        #[arg(short, long, value_name = "table|json", default_value = "table")]
+        format: String,
+        /// Only their ids
+        #[arg(short, long)]
+        quiet: bool,
+    },
+    /// List the processes of a container
+    Ps {
+        #[arg(short, long, value_name = "table|json", default_value = "table")]
+        format: String,
+        id: String,
+        /// Options of ps(1)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Stop all processes of a container where they are
+    Pause { id: String },
+    /// Let a paused container go on
+    Resume { id: String },
+    /// Change a container's limits
+    Update(Box<Update>),
+    /// Print what this runtime can do
+    Features,
+    /// Write a config.json to begin with
+    Spec {
+        /// The directory it is written into
+        #[arg(short, long, value_name = "DIR", default_value = ".")]
+        bundle: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct New {
+    id: String,
+    /// The directory with config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    bundle: PathBuf,
+    /// Write the number of its first process into a file
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// The socket that its terminal is sent to
+    #[arg(long, value_name = "SOCKET")]
+    console_socket: Option<PathBuf>,
+    /// Accepted, as runc does: the root is always swapped
+    #[arg(long)]
+    no_pivot: bool,
+    /// Accepted, as runc does
+    #[arg(long)]
+    no_new_keyring: bool,
+    /// Give it that many descriptors above 2
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
+}
+
+#[derive(Args)]
+struct Exec {
+    id: String,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+    /// A file with a process, as config.json has it
+    #[arg(short, long, value_name = "FILE")]
+    process: Option<PathBuf>,
+    /// Give it a terminal
+    #[arg(short, long)]
+    tty: bool,
+    #[arg(long, value_name = "SOCKET")]
+    console_socket: Option<PathBuf>,
+    /// Do not wait for its end
+    #[arg(short, long)]
+    detach: bool,
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// User and group, numbers
+    #[arg(short, long, value_name = "UID[:GID]")]
+    user: Option<String>,
+    #[arg(short = 'g', long, value_name = "GID")]
+    additional_gids: Vec<u32>,
+    /// Give it one more capability
+    #[arg(short, long, value_name = "CAP")]
+    cap: Vec<String>,
+    #[arg(long)]
+    no_new_privs: bool,
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
+}
+
+#[derive(Args)]
+struct Update {
+    id: String,
+    /// A file with resources, as config.json has them; - is stdin
+    #[arg(short, long, value_name = "FILE")]
+    resources: Option<PathBuf>,
+    /// Bytes
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory: Option<i64>,
+    /// Memory and swap together, bytes
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory_swap: Option<i64>,
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory_reservation: Option<i64>,
+    #[arg(long, value_name = "SHARES")]
+    cpu_share: Option<u64>,
+    /// Microseconds
+    #[arg(long, value_name = "US")]
+    cpu_period: Option<u64>,
+    #[arg(long, value_name = "US", allow_hyphen_values = true)]
+    cpu_quota: Option<i64>,
+    #[arg(long, value_name = "CPUS")]
+    cpuset_cpus: Option<String>,
+    #[arg(long, value_name = "NODES")]
+    cpuset_mems: Option<String>,
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pids_limit: Option<i64>,
+    #[arg(long, value_name = "WEIGHT")]
+    blkio_weight: Option<u16>,
+}
+
+/// Does what `words` say, and returns the exit code: what goes wrong is told where the client looks for it.
+pub fn main(words: Vec<OsString>) -> Result<u8> {
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return Ok(u8::from(error.use_stderr()));
+        }
+    };
+    let logged = cli.log.as_deref().map_or(Ok(()), |file| log::start(file, cli.log_format));
+    let code = if let Command::Exec(_) = cli.command { NOT_EXECUTED } else { 1 };
+    Ok(logged.and_then(|()| cli.main()).unwrap_or_else(|error| {
+        log::error(&format!("{error:#}"));
+        code
+    }))
+}
+
+impl Cli {
+    fn main(self) -> Result<u8> {
+        ensure!(!self.systemd_cgroup, "--systemd-cgroup is not supported yet: have the client use cgroupfs");
+        let states = States::open(self.root)?;
+        let find = |id: &str| states.find(id);
+        match self.command {
+            Command::Create(new) => create(&states, new).map(|_| 0),
+            Command::Start { id } => life::start(&find(&id)?).map(|()| 0),
+            Command::Run { new, detach: true } => {
+                create(&states, new).and_then(|it| started(&it)).map(|()| 0)
+            }
+            Command::Run { new, detach: false } => run(&states, new),
+            Command::State { id } => {
+                let container = find(&id)?;
+                print(&container.state(container.status())).map(|()| 0)
+            }
+            Command::Kill { id, signal, all } => {
+                let whom = if all { Whom::All } else { Whom::First };
+                life::kill(&find(&id)?, container::signal(&signal)?, whom).map(|()| 0)
+            }
+            Command::Delete { id, force } => delete(&states, &id, force).map(|()| 0),
+            Command::Exec(exec) => exec.main(&states),
+            Command::List { format, quiet } => list(&states, &format, quiet).map(|()| 0),
+            Command::Ps { format, id, args } => facts::processes(&find(&id)?, &format, &args).map(|()| 0),
+            Command::Pause { id } => life::pause(&find(&id)?).map(|()| 0),
+            Command::Resume { id } => life::resume(&find(&id)?).map(|()| 0),
+            Command::Update(update) => update.main(&states).map(|()| 0),
+            Command::Features => print(&facts::features()).map(|()| 0),
+            Command::Spec { bundle } => facts::write_spec(&bundle).map(|()| 0),
+        }
+    }
+}
+
+impl New {
+    fn wish(self) -> life::Wish {
+        let New { id, bundle, pid_file, console_socket, preserve_fds, .. } = self;
+        life::Wish { id, bundle, pid_file, console_socket, preserve_fds }
+    }
+}
+
+fn create(states: &States, new: New) -> Result<Container> {
+    // Who runs /proc/self/exe in a container gets hold of a program that nobody can write to.
+    join::seal_program()?;
+    let wish = new.wish();
+    let has_terminal = has_terminal(&wish)?;
+    let streams = match (&wish.console_socket, has_terminal) {
+        (Some(socket), true) => life::console(socket)?,
+        (None, true) => bail!("cannot allocate tty if rubber-oci will detach without setting console socket"),
+        (Some(_), false) => bail!("cannot use console socket if rubber-oci will not detach or allocate tty"),
+        (None, false) => Streams::default(),
+    };
+    life::create(states, &wish, streams)
+}
+
+fn has_terminal(wish: &life::Wish) -> Result<bool> {
+    let (spec, _) = spec::read(&wish.bundle)?;
+    Ok(spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false))
+}
+
+/// What cannot be started has no use for anybody.
+fn started(container: &Container) -> Result<()> {
+    life::start(container).inspect_err(|_| {
+        let _ = life::delete(container, Force::Yes);
+    })
+}
+
+fn run(states: &States, new: New) -> Result<u8> {
+    join::seal_program()?;
+    let wish = new.wish();
+    ensure!(
+        wish.console_socket.is_none(),
+        "cannot use console socket if rubber-oci will not detach or allocate tty"
+    );
+    life::run(states, &wish, has_terminal(&wish)?)
+}
+
+fn delete(states: &States, id: &str, force: bool) -> Result<()> {
+    match states.find(id) {
+        Ok(container) => life::delete(&container, if force { Force::Yes } else { Force::No }),
+        Err(_) if force => life::delete_remains(states, id),
+        Err(error) => Err(error),
+    }
+}
+
+fn list(states: &States, format: &str, quiet: bool) -> Result<()> {
+    let all = states.all()?;
+    let text = match format {
+        _ if quiet => all.iter().map(|container| format!("{}\n", container.record.id)).collect(),
+        "json" => {
+            let states: Vec<_> = all.iter().map(|container| container.state(container.status())).collect();
+            format!("{}\n", json!(states))
+        }
+        "table" => facts::table(&all),
+        other => bail!("--format {other}: it is table or json"),
+    };
+    columns::print(&text)
+}
+
+fn print(value: &Value) -> Result<()> {
+    columns::print(&format!("{value:#}\n"))
+}
+
+impl Exec {
+    fn main(self, states: &States) -> Result<u8> {
+        join::seal_program()?;
+        let container = states.find(&self.id)?;
+        let process: oci_spec::runtime::Process = serde_json::from_value(self.process(&container)?)
+            .context("it is no process of the OCI runtime specification")?;
+        let has_terminal = process.terminal().unwrap_or(false);
+        let streams = match (&self.console_socket, has_terminal) {
+            (Some(socket), true) => life::console(socket)?,
+            (None, true) if self.detach => {
+                bail!("cannot allocate tty if rubber-oci will detach without setting console socket")
+            }
+            (None, true) => Streams { terminal: Some(UnixStream::pair()?), ..Streams::default() },
+            (Some(_), false) => {
+                bail!("cannot use console socket if rubber-oci will not detach or allocate tty")
+            }
+            (None, false) => Streams::default(),
+        };
+        let wish = exec::Wish {
+            process,
+            pid_file: self.pid_file,
+            is_detached: self.detach,
+            preserve_fds: self.preserve_fds,
+        };
+        exec::exec(&container, &wish, streams)
+    }
+
+    /// A file's, or the container's own with what was asked for.
+    fn process(&self, container: &Container) -> Result<Value> {
+        if let Some(file) = &self.process {
+            return facts::read(file);
+        }
+        ensure!(!self.command.is_empty(), "exec needs a command, or --process FILE");
+        let mut process = container.record.config["process"].clone();
+        process["args"] = json!(self.command);
+        process["terminal"] = json!(self.tty);
+        if let Some(cwd) = &self.cwd {
+            process["cwd"] = json!(cwd);
+        }
+        if self.no_new_privs {
+            process["noNewPrivileges"] = json!(true);
+        }
+        let mut env = process["env"].as_array().cloned().unwrap_or_default();
+        env.extend(self.env.iter().map(|entry| json!(entry)));
+        process["env"] = json!(env);
+        if let Some(user) = &self.user {
+            let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
+            let number = |word: &str| {
+                word.parse::<u32>().with_context(|| format!("--user {user}: a number is needed"))
+            };
+            process["user"]["uid"] = json!(number(uid)?);
+            process["user"]["gid"] = json!(number(gid)?);
+        }
+        if !self.additional_gids.is_empty() {
+            process["user"]["additionalGids"] = json!(self.additional_gids);
+        }
+        for set in ["bounding", "effective", "permitted"] {
+            let mut all = process["capabilities"][set].as_array().cloned().unwrap_or_default();
+            all.extend(self.cap.iter().map(|one| json!(one)));
+            process["capabilities"][set] = json!(all);
+        }
+        Ok(process)
+    }
+}
+
+impl Update {
+    fn main(self, states: &States) -> Result<()> {
+        let container = states.find(&self.id)?;
+        let resources = match &self.resources {
+            Some(file) => facts::read(file)?,
+            None => self.asked(),
+        };
+        let resources: LinuxResources = serde_json::from_value(resources)
+            .context("these are no resources of the OCI runtime specification")?;
+        life::update(&container, &resources)
+    }
+
+    fn asked(&self) -> Value {
+        let given = |pairs: &[(&str, Value)]| -> Value {
+            pairs
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect()
+        };
+        let mut all = json!({
+            "memory": given(&[
+                ("limit", json!(self.memory)),
+                ("swap", json!(self.memory_swap)),
+                ("reservation", json!(self.memory_reservation)),
+            ]),
+            "cpu": given(&[
+                ("shares", json!(self.cpu_share)),
+                ("period", json!(self.cpu_period)),
+                ("quota", json!(self.cpu_quota)),
+                ("cpus", json!(self.cpuset_cpus)),
+                ("mems", json!(self.cpuset_mems)),
+            ]),
+            "blockIO": given(&[("weight", json!(self.blkio_weight))]),
+        });
+        if let Some(limit) = self.pids_limit {
+            all["pids"] = json!({ "limit": limit });
+        }
+        all
+    }
+}

@@ -1,0 +1,100 @@
+//! exec: another process in a container that runs, in the same words.
+
+use super::{
+    cgroup, process, spec,
+    state::{Container, PidFile, Status},
+    story,
+};
+use crate::{
+    config::Config,
+    container::{relay::Relay, streams::Streams, supervise},
+    join::{self, Target},
+    layers::{Layer, *},
+    run::{Step, row, take},
+    sys,
+};
+use Layer::*;
+use anyhow::{Context, Result, bail};
+use nix::unistd::Pid;
+use oci_spec::runtime::Process;
+use std::{
+    cell::RefCell,
+    io::{Read, Write, pipe},
+    path::PathBuf,
+};
+
+/// As `join` has it for `rubber exec`.
+#[rustfmt::skip]
+const OUTSIDE: &[Step] = &[
+    row(Memory,  "join the cgroups", cgroup::join).when(cgroup::any),
+    row(Process, "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
+    row(Process, "hide from the container's processes", |_| sys::prctl_not_dumpable()),
+    row(Process, "join the container's namespaces", join::join_namespaces),
+];
+
+#[rustfmt::skip]
+const INSIDE: &[Step] = &[
+    row(Process,      "go to the container's root", join::join_root),
+    row(Process,      "take a session and a terminal", process::take_session),
+    row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
+    row(Capabilities, "bound what can ever be gained", process::bound),
+    row(Process,      "have its program confined", confinement::confine).when(confinement::any),
+    row(Seccomp,      "filter its system calls", seccomp::load).when(seccomp::on_its_right),
+    row(User,         "become the user", process::become_user),
+    row(Capabilities, "keep no other capabilities", process::keep),
+    row(Process,      "look for the command", process::look),
+    row(Seccomp,      "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
+    row(Seccomp,      "filter its system calls, last of all", seccomp::load).when(seccomp::on_its_promise),
+    row(Process,      "become the command", process::execute),
+];
+
+pub struct Wish {
+    pub process: Process,
+    pub pid_file: Option<PathBuf>,
+    pub is_detached: bool,
+    pub preserve_fds: u32,
+}
+
+/// Returns the exit code of its command, or 0 where it is left alone.
+pub fn exec(container: &Container, wish: &Wish, streams: Streams) -> Result<u8> {
+    match container.status() {
+        Status::Running | Status::Created => {}
+        Status::Paused => bail!("cannot exec in a paused container"),
+        _ => bail!("cannot exec in a stopped container"),
+    }
+    let (pid, pidfd) = container.pidfd()?.context("cannot exec in a stopped container")?;
+    let mut config = Config { streams, target: Some(Target::open(pid, pidfd)?), ..Config::default() };
+    config.id = container.record.id.clone();
+    config.bundle.groups = container.record.groups.clone();
+    config.bundle.preserved = wish.preserve_fds;
+    config.seccomp = spec::seccomp(&container.record.config)?;
+    let config = spec::with_process(config, &wish.process)?;
+    if !wish.is_detached {
+        supervise::hold_signals()?;
+    }
+    let pid_file = wish.pid_file.as_deref().map(PidFile::open).transpose()?;
+    let child = join(&config)?;
+    pid_file.map_or(Ok(()), |file| file.write(child))?;
+    if wish.is_detached {
+        return Ok(0);
+    }
+    supervise::wait(child, Relay::start(&Config { interactive: true, ..config })?)
+}
+
+/// Returns when the command runs: the pipe ends without a word when it is executed.
+fn join(config: &Config) -> Result<Pid> {
+    OUTSIDE.iter().try_for_each(|step| take(step, config))?;
+    let (mut told, teller) = pipe()?;
+    let teller = RefCell::new(Some(teller));
+    let child = sys::fork_untied("command", || {
+        let outcome = INSIDE.iter().try_for_each(|step| take(step, config));
+        if let (Err(error), Some(mut teller)) = (outcome, teller.take()) {
+            teller.write_all(story::words(&error).1.as_bytes())?;
+        }
+        Ok(255)
+    })?;
+    teller.take();
+    let mut text = String::new();
+    told.read_to_string(&mut text)?;
+    if text.is_empty() { Ok(child) } else { bail!("{text}") }
+}

@@ -1,0 +1,113 @@
+//! What clients ask about: the containers there are, the processes in one, and what this runtime can do.
+
+use super::{
+    cgroup, options,
+    state::{Container, Status},
+};
+use crate::show::columns;
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::Path,
+    process::Command,
+};
+
+/// runc's table.
+pub fn table(all: &[Container]) -> String {
+    let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(String::from)];
+    for container in all {
+        let state = container.state(container.status());
+        let word = |key: &str| state[key].as_str().map_or_else(|| state[key].to_string(), String::from);
+        rows.push(["id", "pid", "status", "bundle", "created", "owner"].map(word));
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..6).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("   ").trim_end())
+    };
+    let lines: Vec<String> = rows.iter().map(line).collect();
+    lines.concat()
+}
+
+/// Its processes as ps(1) shows them, whatever is asked of it; it has to have a column of pids.
+pub fn processes(container: &Container, format: &str, args: &[String]) -> Result<()> {
+    if container.status() == Status::Stopped {
+        bail!("container not running: stopped");
+    }
+    let pids = cgroup::processes(&container.record.groups)?;
+    if format == "json" {
+        return columns::print(&format!("{}\n", json!(pids)));
+    }
+    let args = if args.is_empty() { &["-ef".to_owned()] } else { args };
+    let output = Command::new("ps").args(args).output().context("cannot start ps")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut lines = text.lines();
+    let head = lines.next().unwrap_or_default();
+    let column = head.split_whitespace().position(|word| word == "PID").context("ps prints no column PID")?;
+    let is_ours = |line: &&str| {
+        let pid = line.split_whitespace().nth(column).and_then(|word| word.parse().ok());
+        pid.is_some_and(|pid: i32| pids.contains(&pid))
+    };
+    let ours: Vec<_> = std::iter::once(head).chain(lines.filter(is_ours)).collect();
+    columns::print(&format!("{}\n", ours.join("\n")))
+}
+
+const ACTIONS: [&str; 8] = [
+    "SCMP_ACT_ALLOW",
+    "SCMP_ACT_ERRNO",
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_LOG",
+    "SCMP_ACT_TRACE",
+    "SCMP_ACT_TRAP",
+];
+
+/// This machine's own: programs of another are not let through a filter.
+const ARCHS: [&str; 1] =
+    [if cfg!(target_arch = "aarch64") { "SCMP_ARCH_AARCH64" } else { "SCMP_ARCH_X86_64" }];
+
+/// features.md: what a client may count on.
+pub fn features() -> Value {
+    let mut capabilities: Vec<_> = caps::all().into_iter().map(|one| one.to_string()).collect();
+    capabilities.sort();
+    json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.2.0",
+        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+        "mountOptions": options::known(),
+        "linux": {
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
+            "capabilities": capabilities,
+            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "seccomp": { "enabled": true, "actions": ACTIONS, "archs": ARCHS },
+            "apparmor": { "enabled": true },
+            "selinux": { "enabled": true },
+            "intelRdt": { "enabled": false },
+            "mountExtensions": { "idmap": { "enabled": false } },
+        },
+        "annotations": { "org.rubber.version": env!("CARGO_PKG_VERSION") },
+    })
+}
+
+/// A config.json to begin with.
+pub fn write_spec(bundle: &Path) -> Result<()> {
+    let file = bundle.join("config.json");
+    let mut file =
+        OpenOptions::new().create_new(true).write(true).open(&file).with_context(|| {
+            format!("cannot make {file:?} (a config.json that is there is not overwritten)")
+        })?;
+    Ok(file.write_all(include_bytes!("config.json"))?)
+}
+
+pub fn read(file: &Path) -> Result<Value> {
+    let text = match file == Path::new("-") {
+        true => std::io::read_to_string(std::io::stdin()),
+        false => fs::read_to_string(file),
+    };
+    let text = text.with_context(|| format!("cannot read {file:?}"))?;
+    serde_json::from_str(&text).with_context(|| format!("{file:?} is not JSON"))
+}

@@ -1,0 +1,271 @@
+//! create, start, kill, delete: what becomes of a container.
+
+use super::{
+    cgroup, hooks, namespaces, resources, spec,
+    state::{self, Container, PidFile, Record, States, Status},
+    story::{self, Word},
+};
+use crate::{
+    config::Config,
+    container::{find::start_time, record, relay::Relay, streams::Streams, supervise},
+    layers::cgroup::version,
+    sys,
+};
+use anyhow::{Context, Result, bail, ensure};
+use nix::{libc, unistd::Pid};
+use oci_spec::runtime::{LinuxResources, Spec};
+use std::{
+    io::Read,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// How long what was killed may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What `create` and `run` have in common.
+pub struct Wish {
+    pub id: String,
+    pub bundle: PathBuf,
+    pub pid_file: Option<PathBuf>,
+    pub console_socket: Option<PathBuf>,
+    pub preserve_fds: u32,
+}
+
+/// All of the container but its command, which waits to be started. Its first process is whose child it becomes when
+/// we end: conmon's, for one.
+pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Container> {
+    let bundle = wish.bundle.canonicalize().with_context(|| format!("--bundle {:?}", wish.bundle))?;
+    let (spec, raw) = spec::read(&bundle)?;
+    let settings = settings(&spec)?;
+    let wanted = cgroup::find(&cgroups_path(&spec, &wish.id))?;
+    // Once for what it says, before anything is there.
+    spec::config(&wish.id, &spec, &raw, &bundle, &wanted)?;
+    let (dir, lock) = states.claim(&wish.id)?;
+    let record = Record {
+        version: state::VERSION,
+        id: wish.id.clone(),
+        rootfs: bundle.join(spec::rootfs(&spec, &bundle)?),
+        bundle: bundle.clone(),
+        created: record::now(),
+        first: None,
+        groups: wanted.clone(),
+        config: raw.clone(),
+    };
+    let mut container = Container { record, dir };
+    let outcome = container.save().and_then(|()| {
+        let groups = cgroup::make(wanted, &settings)?;
+        container.record.groups = groups;
+        container.save()?;
+        let mut config = spec::config(&wish.id, &spec, &raw, &bundle, &container.record.groups)?;
+        config.streams = streams;
+        config.bundle.lock = Some(lock);
+        config.bundle.door = Some(state::open_door(&container.dir)?);
+        config.bundle.preserved = wish.preserve_fds;
+        make(&config, &mut container, wish)
+    });
+    if outcome.is_err() {
+        // The error is what counts. What cannot be removed now, delete --force will.
+        let _ = end(&container).and_then(|()| clear(&container));
+    }
+    outcome.map(|()| container)
+}
+
+fn settings(spec: &Spec) -> Result<Vec<resources::Setting>> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    resources.map_or(Ok(vec![]), |resources| resources::settings(version(), resources))
+}
+
+fn cgroups_path(spec: &Spec, id: &str) -> PathBuf {
+    let given = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
+    given.filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| format!("rubber-oci-{id}").into())
+}
+
+fn make(config: &Config, container: &mut Container, wish: &Wish) -> Result<()> {
+    let raw = container.record.config.clone();
+    story::make(config, |word, child| {
+        match word {
+            Word::Unmapped => namespaces::map(child.as_raw(), &config.bundle.ids)?,
+            Word::First(pid) => {
+                let began = start_time(*pid).context("the container's first process has just ended")?;
+                container.record.first = Some((*pid, began));
+                container.save()?;
+            }
+            Word::Made => {
+                let state = container.state(Status::Creating).to_string();
+                hooks::run(&spec::hooks(&raw, "prestart")?, &state)?;
+                hooks::run(&spec::hooks(&raw, "createRuntime")?, &state)?;
+            }
+            Word::Ready => {
+                if let (Some(file), Some((pid, _))) = (&wish.pid_file, container.record.first) {
+                    PidFile::open(file)?.write(Pid::from_raw(pid))?;
+                }
+                return Ok(container.state(Status::Created).to_string());
+            }
+            Word::Failed(..) => {}
+        }
+        Ok(container.state(Status::Creating).to_string())
+    })
+}
+
+pub fn start(container: &Container) -> Result<()> {
+    match container.status() {
+        Status::Created => {}
+        Status::Stopped => bail!("cannot start a container that has stopped"),
+        Status::Creating => bail!("cannot start a container that is not made yet"),
+        Status::Running | Status::Paused => bail!("cannot start an already running container"),
+    }
+    let mut pid_1 = state::knock(&container.dir).context("nobody waits to be started (killed?)")?;
+    let mut told = String::new();
+    pid_1.read_to_string(&mut told)?;
+    if let Some((_, text)) = told.split_once(' ') {
+        bail!("{text}");
+    }
+    // Also what is killed while it waits says nothing.
+    let hooks = spec::hooks(&container.record.config, "poststart")?;
+    if let Err(error) = hooks::run(&hooks, &container.state(Status::Running).to_string()) {
+        end(container)?;
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// A whole life, with our own streams: returns the exit code of its command.
+pub fn run(states: &States, wish: &Wish, has_terminal: bool) -> Result<u8> {
+    nix::sys::prctl::set_child_subreaper(true)?;
+    supervise::hold_signals()?;
+    let (ours, theirs) = UnixStream::pair()?;
+    // (rubber's end, pid 1's end), as `rubber run -t` has it.
+    let channel = has_terminal.then(|| Ok::<_, anyhow::Error>((ours.try_clone()?, theirs.try_clone()?)));
+    let relay = Config {
+        interactive: true,
+        tty: has_terminal,
+        streams: Streams { terminal: channel.transpose()?, ..Streams::default() },
+        // It has no directory of ours, with a log in it.
+        target: None,
+        ..Config::default()
+    };
+    let streams = Streams { terminal: has_terminal.then_some((ours, theirs)), ..Streams::default() };
+    let container = create(states, wish, streams)?;
+    let outcome = start(&container).and_then(|()| {
+        let (pid, _) = container.record.first.context("it has no first process")?;
+        supervise::wait(Pid::from_raw(pid), Relay::start(&relay)?)
+    });
+    let gone = end(&container).and_then(|()| delete(&container, Force::No));
+    outcome.and_then(|code| gone.map(|()| code))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Whom {
+    First,
+    All,
+}
+
+pub fn kill(container: &Container, signal: i32, whom: Whom) -> Result<()> {
+    let groups = &container.record.groups;
+    let status = container.status();
+    // Without a namespace of pids, nobody else dies with the first.
+    let is_last = signal == libc::SIGKILL && !has_pid_namespace(container);
+    if whom == Whom::All || is_last {
+        for pid in cgroup::processes(groups)? {
+            let _ = sys::kill(Pid::from_raw(pid), signal);
+        }
+    } else {
+        let Some((_, pidfd)) = container.pidfd()? else { bail!("container not running: {}", status.name()) };
+        sys::pidfd_send_signal(&pidfd, signal)?;
+    }
+    // What stands still does not die in version 1.
+    if signal == libc::SIGKILL && cgroup::is_paused(groups) {
+        cgroup::thaw(groups)?;
+    }
+    Ok(())
+}
+
+fn has_pid_namespace(container: &Container) -> bool {
+    let all = container.record.config["linux"]["namespaces"].as_array().cloned().unwrap_or_default();
+    all.iter().any(|one| one["type"] == "pid" && one["path"].as_str().is_none_or(str::is_empty))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Force {
+    No,
+    Yes,
+}
+
+pub fn delete(container: &Container, force: Force) -> Result<()> {
+    match container.status() {
+        Status::Stopped => {}
+        // Nobody has started it: no command ends with it.
+        Status::Created => end(container)?,
+        Status::Creating if force == Force::No => bail!("cannot delete a container while it is made"),
+        Status::Running | Status::Paused if force == Force::No => bail!(
+            "cannot delete container {} that is not stopped: {} (kill it first, or --force)",
+            container.record.id,
+            container.status().name()
+        ),
+        _ => end(container)?,
+    }
+    let hooks = spec::hooks(&container.record.config, "poststop")?;
+    for hook in &hooks {
+        // The specification: told, and gone on.
+        if let Err(error) =
+            hooks::run(std::slice::from_ref(hook), &container.state(Status::Stopped).to_string())
+        {
+            super::log::warn(&format!("{error:#}"));
+        }
+    }
+    clear(container)
+}
+
+/// What a killed client has left of one that has no record.
+pub fn delete_remains(states: &States, id: &str) -> Result<()> {
+    states.remains(id)?.map_or(Ok(()), |dir| state::remove(&dir))
+}
+
+fn clear(container: &Container) -> Result<()> {
+    cgroup::remove(&container.record.groups)?;
+    container.remove()
+}
+
+/// Has it end now, and waits for that.
+fn end(container: &Container) -> Result<()> {
+    let begin = Instant::now();
+    loop {
+        let Some((_, pidfd)) = container.pidfd()? else { return Ok(()) };
+        sys::pidfd_send_signal(&pidfd, libc::SIGKILL)?;
+        if cgroup::is_paused(&container.record.groups) {
+            cgroup::thaw(&container.record.groups)?;
+        }
+        ensure!(begin.elapsed() < PATIENCE, "it was killed, and does not end in {} s", PATIENCE.as_secs());
+        sleep(Duration::from_millis(1));
+    }
+}
+
+pub fn pause(container: &Container) -> Result<()> {
+    match container.status() {
+        Status::Running | Status::Created => cgroup::freeze(&container.record.groups),
+        other => bail!("container not running: {}", other.name()),
+    }
+}
+
+pub fn resume(container: &Container) -> Result<()> {
+    match container.status() {
+        Status::Paused => cgroup::thaw(&container.record.groups),
+        _ if cgroup::is_paused(&container.record.groups) => cgroup::thaw(&container.record.groups),
+        _ => bail!("container not paused"),
+    }
+}
+
+pub fn update(container: &Container, resources: &LinuxResources) -> Result<()> {
+    ensure!(container.status() != Status::Stopped, "container not running: stopped");
+    cgroup::change(&container.record.groups, &resources::settings(version(), resources)?)
+}
+
+/// The end of a terminal that a client waits for.
+pub fn console(socket: &Path) -> Result<Streams> {
+    let theirs = UnixStream::connect(socket).with_context(|| format!("--console-socket {socket:?}"))?;
+    let (ours, _) = UnixStream::pair()?;
+    Ok(Streams { terminal: Some((ours, theirs)), ..Streams::default() })
+}

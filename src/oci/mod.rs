@@ -1,0 +1,88 @@
+//! The OCI runtime: the same layers, told what to do by a config.json, and driven by podman, containerd and others
+//! through runc's command line (`rubber-oci`, or `runc`).
+//!
+//! A container lives in two steps here. `create` makes all of it and ends; pid 1 stays behind, ready to become the
+//! command, and waits on a socket. `start` connects to that socket. No daemon keeps the two together: what is true
+//! stands in the container's directory and in the kernel's tables, see `state`.
+
+mod access;
+pub mod cgroup;
+mod cli;
+mod devices;
+mod exec;
+mod facts;
+mod hooks;
+mod life;
+mod log;
+mod mounts;
+mod namespaces;
+mod options;
+mod process;
+mod resources;
+mod root;
+mod spec;
+mod state;
+mod story;
+
+pub use cli::main;
+
+use caps::Capability;
+use hooks::Hooks;
+use std::{
+    cell::RefCell,
+    fs::File,
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+};
+
+/// What only a config.json can ask for. The rest of it is in `Config`, as for any container.
+#[derive(Default)]
+pub struct Bundle {
+    pub namespaces: Vec<namespaces::Namespace>,
+    pub ids: namespaces::Ids,
+    pub domainname: Option<String>,
+    pub mounts: Vec<mounts::Mount>,
+    pub held: RefCell<mounts::Held>,
+    pub nodes: Vec<devices::Node>,
+    /// The root is /dev's, too, or the config.json mounts one that is filled by us.
+    pub fills_dev: bool,
+    pub masked: Vec<PathBuf>,
+    pub readonly: Vec<PathBuf>,
+    /// Of the host's root before ours is put together, and of ours in the end: flags of mount(2).
+    pub propagation: Option<nix::mount::MsFlags>,
+    pub user: process::User,
+    pub capabilities: Capabilities,
+    pub rows_and_columns: Option<(u16, u16)>,
+    pub groups: Vec<cgroup::Group>,
+    /// Descriptors above 2 that the command gets.
+    pub preserved: u32,
+    pub hooks: Hooks,
+    /// The way to who makes us, and then to who starts us.
+    pub maker: RefCell<Option<story::Maker>>,
+    pub starter: RefCell<Option<UnixStream>>,
+    pub door: Option<UnixListener>,
+    /// Locked for as long as the command does not run: see `state`.
+    pub lock: Option<File>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Capabilities {
+    pub bounding: Vec<Capability>,
+    pub effective: Vec<Capability>,
+    pub permitted: Vec<Capability>,
+    pub inheritable: Vec<Capability>,
+    pub ambient: Vec<Capability>,
+}
+
+/// Whether we were called by a name of the OCI runtime's, or as `rubber oci`: then that word is left out.
+pub fn words() -> Option<Vec<std::ffi::OsString>> {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    let name = Path::new(words.first()?).file_name()?.to_owned();
+    if name == "rubber-oci" || name == "runc" {
+        return Some(words);
+    }
+    (words.get(1)? == "oci").then(|| {
+        words.remove(0);
+        words
+    })
+}

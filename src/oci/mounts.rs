@@ -1,0 +1,217 @@
+//! The mounts of a config.json, in its order. As volumes are: all is taken hold of while the host's names are in
+//! reach, and put in place when none of them is.
+
+use super::access;
+use crate::{
+    config::Config,
+    image,
+    place::{Kind, is_directory, not_proc, place as find},
+    sys::{self, mounts::*},
+};
+use anyhow::{Context, Result, bail, ensure};
+use nix::{
+    fcntl::OFlag,
+    mount::{MntFlags, MsFlags},
+    sys::stat::{Mode, fchmod, fstat},
+};
+use std::{
+    collections::VecDeque,
+    ffi::OsStr,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+#[derive(Clone, Debug)]
+pub struct Mount {
+    pub what: What,
+    pub target: PathBuf,
+    pub how: How,
+}
+
+type Options = [(String, Option<String>)];
+
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Of the host's, with all that is mounted below, or without.
+    Tree(PathBuf),
+    Bind(PathBuf),
+    /// One that the kernel makes: its type, its source, and its own options.
+    New {
+        fstype: String,
+        source: String,
+        options: Vec<(String, Option<String>)>,
+    },
+    /// A link, in a directory that is mounted before: what it says.
+    Link(String),
+    /// Attributes of what is mounted there already, now that all is in it.
+    Again,
+}
+
+/// What is set and cleared at this mount alone, and at all below it, too.
+#[derive(Clone, Debug, Default)]
+pub struct How {
+    pub set: u64,
+    pub clear: u64,
+    pub set_below: u64,
+    pub clear_below: u64,
+    /// As in mount(2): MS_PRIVATE and the like; and for all below it.
+    pub spread: Option<u64>,
+    pub spread_below: Option<u64>,
+    /// It begins with a copy of what the root has in its place.
+    pub copies_up: bool,
+}
+
+/// What is held until it is in its place.
+#[derive(Default)]
+pub struct Held {
+    trees: VecDeque<OwnedFd>,
+    pub nulls: Vec<OwnedFd>,
+}
+
+pub fn hold(config: &Config) -> Result<()> {
+    // What devices are there for who may not make any is looked for from here.
+    sys::chdir(Path::new("/"))?;
+    let mut held = config.bundle.held.borrow_mut();
+    for mount in &config.bundle.mounts {
+        if let Some(tree) = take(config, &mount.what).with_context(|| describe(mount))? {
+            held.trees.push_back(tree);
+        }
+    }
+    held.nulls = access::hold(config)?;
+    Ok(())
+}
+
+fn take(config: &Config, what: &What) -> Result<Option<OwnedFd>> {
+    let open = |source: &Path| {
+        nix::fcntl::open(source, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+            .with_context(|| format!("open({source:?})"))
+    };
+    match what {
+        What::Tree(source) => open_tree(open(source)?.as_fd(), "").map(Some),
+        What::Bind(source) => open_tree_alone(open(source)?.as_fd()).map(Some),
+        What::New { fstype, source, options } if is_long(source, options) => {
+            long(config, fstype, source, options).map(Some)
+        }
+        What::New { fstype, source, options } => {
+            let filesystem = fsopen(fstype)?;
+            if !source.is_empty() {
+                fsconfig_set(&filesystem, "source", source)?;
+            }
+            for (key, value) in options {
+                match value {
+                    Some(value) => fsconfig_set(&filesystem, key, value)?,
+                    None => fsconfig_flag(&filesystem, key)?,
+                }
+            }
+            fsconfig_create(&filesystem)?;
+            fsmount(&filesystem, 0).map(Some)
+        }
+        What::Link(_) | What::Again => Ok(None),
+    }
+}
+
+/// fsconfig(2) takes 255 bytes at a time, and the layers of an overlay are longer.
+fn is_long(source: &str, options: &Options) -> bool {
+    let is_long = |text: &str| text.len() > 255;
+    is_long(source) || options.iter().any(|(_, value)| value.as_deref().is_some_and(is_long))
+}
+
+/// The old way, for a moment over the root that is to be.
+fn long(config: &Config, fstype: &str, source: &str, options: &Options) -> Result<OwnedFd> {
+    let word = |(key, value): &(String, Option<String>)| match value {
+        Some(value) => format!("{key}={value}"),
+        None => key.clone(),
+    };
+    let data = options.iter().map(word).collect::<Vec<_>>().join(",");
+    let (root, data) = (&config.dir, Some(OsStr::new(&data)));
+    sys::mount(Some(Path::new(source)), root, Some(fstype), MsFlags::empty(), data)?;
+    let tree = open_tree_alone(sys::open_directory(root)?.as_fd())?;
+    sys::umount2(root.to_str().context("the root's name is not UTF-8")?, MntFlags::MNT_DETACH)?;
+    Ok(tree)
+}
+
+/// A new filesystem without options.
+pub fn empty(fstype: &str, attributes: u64) -> Result<OwnedFd> {
+    let filesystem = fsopen(fstype)?;
+    fsconfig_create(&filesystem)?;
+    fsmount(&filesystem, attributes)
+}
+
+pub fn place(config: &Config) -> Result<()> {
+    let root = sys::open_directory(Path::new("/"))?;
+    let mut trees = std::mem::take(&mut config.bundle.held.borrow_mut().trees);
+    for mount in &config.bundle.mounts {
+        one(&root, mount, &mut trees).with_context(|| describe(mount))?;
+    }
+    Ok(())
+}
+
+fn one(root: &OwnedFd, mount: &Mount, trees: &mut VecDeque<OwnedFd>) -> Result<()> {
+    match &mount.what {
+        What::Link(text) => return link(root, text, &mount.target),
+        What::Again => {
+            let place = find(root, &mount.target, Kind::Directory)?;
+            return mount_setattr(&place, false, mount.how.set, 0);
+        }
+        _ => {}
+    }
+    let tree = trees.pop_front().context("nobody has taken hold of its source")?;
+    let kind = if is_directory(&tree)? { Kind::Directory } else { Kind::File };
+    let place = find(root, &mount.target, kind)?;
+    if let What::New { fstype, .. } = &mount.what {
+        ensure_plain(root, fstype, &mount.target)?;
+    }
+    if mount.how.copies_up {
+        copy_up(&place, &tree)?;
+    }
+    attributes(&tree, &mount.how)?;
+    move_mount(&tree, &place)
+}
+
+/// A link in the root would have /proc somewhere else, and what hides parts of it in the wrong place.
+fn ensure_plain(root: &OwnedFd, fstype: &str, target: &Path) -> Result<()> {
+    if ["proc", "sysfs"].contains(&fstype) {
+        let below = target.strip_prefix("/")?;
+        let itself = openat_nofollow(root, below.as_os_str()).and_then(not_proc)?;
+        ensure!(is_directory(&itself)?, "it is a link in the root, where {fstype} needs a directory");
+    }
+    Ok(())
+}
+
+/// All below first: what is said of the mount itself has the last word.
+fn attributes(tree: &OwnedFd, how: &How) -> Result<()> {
+    let change = |recursive, set, clear, spread: Option<u64>| match (set, clear, spread.unwrap_or(0)) {
+        (0, 0, 0) => Ok(()),
+        (set, clear, spread) => mount_setattr_and_clear(tree, recursive, [set, clear, spread]),
+    };
+    change(true, how.set_below, how.clear_below, how.spread_below)?;
+    change(false, how.set, how.clear, how.spread)
+}
+
+fn link(root: &OwnedFd, text: &str, target: &Path) -> Result<()> {
+    let (Some(above), Some(name)) = (target.parent(), target.file_name().and_then(|name| name.to_str()))
+    else {
+        bail!("a link has a name");
+    };
+    symlinkat(text, &find(root, above, Kind::Directory)?, name)
+}
+
+/// `tmpcopyup`: and the directory's mode, as it takes its place.
+fn copy_up(place: &OwnedFd, tree: &OwnedFd) -> Result<()> {
+    let by_number = |file: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    sys::many_calls("copy what the root has there into it", || {
+        image::copy(&[by_number(place)], &by_number(tree))
+    })?;
+    let directory = openat2_in_root(tree.as_fd(), Path::new("."), OFlag::O_RDONLY)?;
+    Ok(fchmod(&directory, Mode::from_bits_truncate(fstat(place)?.st_mode & 0o7777))?)
+}
+
+fn describe(mount: &Mount) -> String {
+    let target = &mount.target;
+    match &mount.what {
+        What::Tree(source) | What::Bind(source) => format!("{source:?} at {target:?}"),
+        What::New { fstype, .. } => format!("{fstype} at {target:?}"),
+        What::Link(text) => format!("a link to {text:?} at {target:?}"),
+        What::Again => format!("{target:?}"),
+    }
+}

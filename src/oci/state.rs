@@ -1,0 +1,281 @@
+//! What is known of a container: a directory with its record, a lock and a door.
+//!
+//! The record says who it is, and is there before anything else of the container. Whether it still waits to be
+//! started is not written down, for then somebody would have to be alive to change it: pid 1 holds the lock by a
+//! descriptor that closes when it becomes the command, however that comes about. A number alone is no process:
+//! with it stands when it began.
+
+use super::{cgroup, cgroup::Group};
+use crate::{container::find::start_time, sys};
+use anyhow::{Context, Result, bail, ensure};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat, renameat},
+    sys::stat::Mode,
+    unistd::{Pid, Uid},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError, read_to_string},
+    io::{ErrorKind, Write},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{
+            fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    pub version: u32,
+    pub id: String,
+    pub bundle: PathBuf,
+    pub rootfs: PathBuf,
+    pub created: String,
+    /// Pid 1 as the host sees it, and when it began (proc_pid_stat(5), field 22).
+    pub first: Option<(i32, u64)>,
+    pub groups: Vec<Group>,
+    /// config.json, as it was when the container was made.
+    pub config: Value,
+}
+
+pub const VERSION: u32 = 1;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Status {
+    Creating,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+/// Where the containers of one `--root` are.
+pub struct States(pub PathBuf);
+
+impl States {
+    /// `/run/rubber-oci`, or an ordinary user's own.
+    pub fn open(root: Option<PathBuf>) -> Result<States> {
+        let own = || match std::env::var_os("XDG_RUNTIME_DIR") {
+            Some(dir) if !Uid::effective().is_root() => PathBuf::from(dir).join("rubber-oci"),
+            _ => PathBuf::from("/run/rubber-oci"),
+        };
+        let root = root.unwrap_or_else(own);
+        Ok(States(std::path::absolute(&root).with_context(|| format!("--root {root:?}"))?))
+    }
+
+    fn dir(&self, id: &str) -> Result<PathBuf> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
+        let is_id = !id.is_empty() && id.len() <= 1024 && id.chars().all(is_plain) && id != "." && id != "..";
+        ensure!(is_id, "{id:?} is not an id: letters, digits, and _ + - . are");
+        Ok(self.0.join(id))
+    }
+
+    /// Takes the id. What follows is told to others as `creating`, for as long as the lock is held.
+    pub fn claim(&self, id: &str) -> Result<(PathBuf, File)> {
+        let dir = self.dir(id)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .with_context(|| format!("cannot make {:?}", self.0))?;
+        match DirBuilder::new().mode(0o700).create(&dir) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                bail!("container with given ID already exists: {id} (delete it, or take another)")
+            }
+            made => made.with_context(|| format!("cannot make {dir:?}"))?,
+        }
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join("lock"))?;
+        // With flock(2): it is whoever has the open file's, and goes with the last of them.
+        file.lock().context("flock(LOCK_EX)")?;
+        Ok((dir, file))
+    }
+
+    pub fn find(&self, id: &str) -> Result<Container> {
+        let dir = self.dir(id)?;
+        let file = dir.join("record");
+        let text = match read_to_string(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !dir.exists() => {
+                bail!("container does not exist: {id} (there is none in {:?})", self.0)
+            }
+            text => text.with_context(|| format!("cannot read {file:?}"))?,
+        };
+        let record: Record = serde_json::from_str(&text).with_context(|| format!("{file:?} is damaged"))?;
+        ensure!(record.version == VERSION, "{file:?} was written by another version of rubber");
+        Ok(Container { record, dir })
+    }
+
+    pub fn all(&self) -> Result<Vec<Container>> {
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+            entries => entries.with_context(|| format!("cannot read {:?}", self.0))?,
+        };
+        let mut ids = entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<Result<Vec<_>>>()?;
+        ids.sort();
+        // One may come or go meanwhile.
+        Ok(ids.iter().filter_map(|id| self.find(id).ok()).collect())
+    }
+
+    /// What is left of one that was killed before it had a record. None where there is nothing.
+    pub fn remains(&self, id: &str) -> Result<Option<PathBuf>> {
+        let dir = self.dir(id)?;
+        Ok((dir.exists() && !is_locked(&dir)).then_some(dir))
+    }
+}
+
+#[derive(Debug)]
+pub struct Container {
+    pub record: Record,
+    pub dir: PathBuf,
+}
+
+impl Container {
+    /// Writes the record: whole, or not at all.
+    pub fn save(&self) -> Result<()> {
+        replace(&self.dir.join("record"), &serde_json::to_vec(&self.record)?)
+    }
+
+    pub fn status(&self) -> Status {
+        let is_locked = is_locked(&self.dir);
+        match self.alive() {
+            None if is_locked && self.record.first.is_none() => Status::Creating,
+            None => Status::Stopped,
+            Some(_) if is_locked => Status::Created,
+            Some(_) if cgroup::is_paused(&self.record.groups) => Status::Paused,
+            Some(_) => Status::Running,
+        }
+    }
+
+    /// Pid 1, while it lives. (One that has ended and is not collected yet does not.)
+    pub fn alive(&self) -> Option<Pid> {
+        let (pid, began) = self.record.first?;
+        let stat = read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let is_dead = stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']));
+        (start_time(pid)? == began && !is_dead).then_some(Pid::from_raw(pid))
+    }
+
+    /// Held, so that its number cannot become another's.
+    pub fn pidfd(&self) -> Result<Option<(Pid, OwnedFd)>> {
+        let Some(pid) = self.alive() else { return Ok(None) };
+        let pidfd = match sys::pidfd_open(pid) {
+            Err(error) if error.downcast_ref() == Some(&Errno::ESRCH) => return Ok(None),
+            opened => opened?,
+        };
+        Ok(self.alive().map(|pid| (pid, pidfd)))
+    }
+
+    /// As `state` prints it and hooks read it: runtime.md, "State".
+    pub fn state(&self, status: Status) -> Value {
+        let record = &self.record;
+        let pid = match status {
+            Status::Stopped => 0,
+            _ => record.first.map_or(0, |(pid, _)| pid),
+        };
+        let owner = fs::metadata(&self.dir).map(|about| about.uid()).unwrap_or_default();
+        json!({
+            "ociVersion": record.config["ociVersion"],
+            "id": record.id,
+            "pid": pid,
+            "status": status.name(),
+            "bundle": record.bundle,
+            "rootfs": record.rootfs,
+            "created": record.created,
+            "owner": owner.to_string(),
+            "annotations": record.config.get("annotations").filter(|all| !all.is_null()).unwrap_or(&json!({})),
+        })
+    }
+
+    pub fn remove(&self) -> Result<()> {
+        remove(&self.dir)
+    }
+}
+
+pub fn remove(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {dir:?}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_locked(dir: &Path) -> bool {
+    // Shared, so that two who ask do not answer each other.
+    let Ok(file) = File::open(dir.join("lock")) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Where pid 1 waits. The name of a socket has 107 bytes at most, and a directory's can be longer: so it is called
+/// by the directory's descriptor.
+pub fn open_door(dir: &Path) -> Result<UnixListener> {
+    let (_directory, name) = door(dir)?;
+    UnixListener::bind(name).context("cannot make the socket that start connects to")
+}
+
+pub fn knock(dir: &Path) -> std::io::Result<UnixStream> {
+    let (_directory, name) = door(dir).map_err(std::io::Error::other)?;
+    UnixStream::connect(name)
+}
+
+fn door(dir: &Path) -> Result<(OwnedFd, PathBuf)> {
+    let directory = sys::open_directory(dir)?;
+    let name = format!("/proc/self/fd/{}/door", directory.as_raw_fd());
+    Ok((directory, name.into()))
+}
+
+/// Where a number is to be written, held while the host's names are in reach.
+pub struct PidFile(OwnedFd, PathBuf);
+
+impl PidFile {
+    pub fn open(file: &Path) -> Result<PidFile> {
+        let name = file.file_name().with_context(|| format!("--pid-file {file:?} is not a file's name"))?;
+        let above = file.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(PidFile(sys::open_directory(above).context("--pid-file")?, name.into()))
+    }
+
+    pub fn write(&self, pid: Pid) -> Result<()> {
+        let PidFile(directory, name) = self;
+        let mut new = name.clone().into_os_string();
+        new.push(".new");
+        let write = || -> Result<()> {
+            let flags =
+                OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+            let file = openat(directory, new.as_os_str(), flags, Mode::from_bits_truncate(0o644))?;
+            File::from(file).write_all(pid.to_string().as_bytes())?;
+            Ok(renameat(directory, new.as_os_str(), directory, name)?)
+        };
+        write().with_context(|| format!("cannot write --pid-file {name:?}"))
+    }
+}
+
+/// By a new file that takes the old one's name.
+fn replace(file: &Path, content: &[u8]) -> Result<()> {
+    let mut name = file.file_name().context("a file has a name")?.to_owned();
+    name.push(".new");
+    let new = file.with_file_name(name);
+    let write = || {
+        let mut to = OpenOptions::new().create(true).truncate(true).write(true).mode(0o644).open(&new)?;
+        to.write_all(content)?;
+        fs::rename(&new, file)
+    };
+    write().with_context(|| format!("cannot write {file:?}"))
+}

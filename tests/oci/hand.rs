@@ -1,0 +1,299 @@
+//! Each command by hand, and what becomes of a container whose client is killed.
+
+use crate::{bundle::Bundle, lab};
+use serde_json::json;
+use std::{
+    fs,
+    process::Stdio,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// Skips where containers from bundles cannot be made.
+macro_rules! bundle {
+    () => {
+        match Bundle::new() {
+            Some(bundle) => bundle,
+            None => return lab::skip_this("containers from bundles are root's so far"),
+        }
+    };
+}
+
+#[test]
+fn a_container_lives_in_two_steps() {
+    let bundle = bundle!();
+    bundle.command("echo there >/witness; sleep 60");
+    bundle.ok(&["create", "--pid-file", "pid", "c"]);
+    let state = bundle.state("c");
+    assert_eq!(state["status"], "created");
+    assert_eq!(state["id"], "c");
+    assert_eq!(state["bundle"], bundle.dir.to_str().unwrap());
+    assert_eq!(state["annotations"], json!({ "a": "b" }));
+    assert_eq!(fs::read_to_string(bundle.dir.join("pid")).unwrap(), state["pid"].to_string());
+    assert!(!bundle.root().join("witness").exists(), "nothing runs before the start");
+
+    bundle.ok(&["start", "c"]);
+    bundle.wait_for("the command", || bundle.root().join("witness").exists());
+    assert_eq!(bundle.state("c")["status"], "running");
+    assert_eq!(bundle.fails(&["start", "c"]), "rubber-oci: cannot start an already running container");
+    assert!(
+        bundle.fails(&["delete", "c"]).contains("cannot delete container c that is not stopped: running")
+    );
+    assert!(bundle.fails(&["create", "c"]).contains("container with given ID already exists: c"));
+
+    bundle.ok(&["kill", "c", "KILL"]);
+    bundle.wait_for("its end", || bundle.state("c")["status"] == "stopped");
+    assert_eq!(bundle.state("c")["pid"], 0);
+    assert!(bundle.fails(&["kill", "c", "TERM"]).contains("container not running"));
+    assert!(bundle.fails(&["start", "c"]).contains("cannot start a container that has stopped"));
+    bundle.ok(&["delete", "c"]);
+    assert!(bundle.fails(&["state", "c"]).contains("container does not exist: c"));
+    bundle.ok(&["delete", "--force", "c"]);
+}
+
+#[test]
+fn run_has_the_commands_exit_code_and_leaves_nothing() {
+    let bundle = bundle!();
+    bundle.command("echo out; echo err >&2; exit 7");
+    let output = bundle.rubber(&["run", "c"]).output().unwrap();
+    assert_eq!(lab::text(&output.stdout), "out\n");
+    assert_eq!(lab::text(&output.stderr), "err\n");
+    assert_eq!(lab::code(&output), 7);
+    assert_eq!(bundle.ok(&["list", "--quiet"]), "");
+}
+
+#[test]
+fn what_cannot_run_is_told_when_it_is_made() {
+    let bundle = bundle!();
+    bundle.edit(|config| config["process"]["args"] = json!(["nope"]));
+    assert!(bundle.fails(&["create", "c"]).contains("executable file not found in $PATH"));
+    bundle.edit(|config| config["process"]["args"] = json!(["/etc"]));
+    assert!(bundle.fails(&["run", "c"]).contains("permission denied"));
+    assert_eq!(bundle.ok(&["list", "--quiet"]), "", "what could not be made is gone");
+}
+
+#[test]
+fn errors_are_lines_in_the_log() {
+    let bundle = bundle!();
+    bundle.fails(&["--log", "log", "--log-format=json", "state", "nobody"]);
+    let log = fs::read_to_string(bundle.dir.join("log")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(log.trim()).expect("one JSON object");
+    assert_eq!(line["level"], "error");
+    assert!(line["msg"].as_str().unwrap().starts_with("container does not exist: nobody"));
+    assert!(line["time"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn what_is_asked_for_and_not_known_is_refused() {
+    let bundle = bundle!();
+    for (pointer, value, told) in [
+        ("/ociVersion", json!("2.0.0"), "versions 1.x are understood"),
+        ("/process/cwd", json!("tmp"), "must start with a slash"),
+        ("/process/args", json!([]), "nothing to run"),
+        ("/root/path", json!("nowhere"), "root.path"),
+        ("/root/path", json!("/"), "the host's own root"),
+        ("/linux/namespaces", json!([]), "mount namespace of its own"),
+        ("/linux/rootfsPropagation", json!("sideways"), "rootfsPropagation"),
+        ("/linux/intelRdt", json!({ "closID": "x" }), "linux.intelRdt is not supported"),
+        ("/linux/cgroupsPath", json!("/../up"), "\"..\""),
+        ("/mounts", json!([{ "destination": "/x", "options": ["bind"] }]), "needs a source"),
+    ] {
+        let before = bundle.read();
+        bundle.edit(|config| {
+            let (above, name) = pointer.rsplit_once('/').unwrap();
+            config.pointer_mut(above).unwrap()[name] = value;
+        });
+        let error = bundle.fails(&["create", "c"]);
+        assert!(error.contains(told), "{pointer}: {error}");
+        assert_eq!(bundle.ok(&["list", "--quiet"]), "", "{pointer}");
+        bundle.write(&before);
+    }
+    assert!(bundle.fails(&["create", "../c"]).contains("is not an id"));
+    fs::write(bundle.dir.join("config.json"), "{").unwrap();
+    assert!(bundle.fails(&["create", "c"]).contains("is not JSON"));
+}
+
+#[test]
+fn exec_is_another_process_in_it() {
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    bundle.ok(&["run", "--detach", "c"]);
+    let script = "echo $A; id -u; readlink /proc/self/ns/pid; exit 5";
+    let output = bundle
+        .rubber(&["exec", "--env", "A=b", "--user", "12:34", "c", "sh", "-c", script])
+        .output()
+        .unwrap();
+    let first = fs::read_link(format!("/proc/{}/ns/pid", bundle.state("c")["pid"])).unwrap();
+    assert_eq!(lab::text(&output.stdout), format!("b\n12\n{}\n", first.display()), "{output:?}");
+    assert_eq!(lab::code(&output), 5);
+    let output = bundle.rubber(&["exec", "c", "nope"]).output().unwrap();
+    assert_eq!(lab::code(&output), 255);
+    assert!(lab::text(&output.stderr).contains("executable file not found in $PATH"), "{output:?}");
+    bundle.ok(&["exec", "--detach", "--pid-file", "second", "c", "sleep", "60"]);
+    let pid = fs::read_to_string(bundle.dir.join("second")).unwrap();
+    assert!(bundle.ok(&["ps", "--format", "json", "c"]).contains(&pid));
+}
+
+#[test]
+fn a_paused_container_stands_still() {
+    let bundle = bundle!();
+    bundle.command("while :; do echo x >>/count; sleep 0.01; done");
+    bundle.ok(&["run", "--detach", "c"]);
+    let count = || fs::read(bundle.root().join("count")).map_or(0, |text| text.len());
+    bundle.wait_for("a beginning", || count() > 0);
+    bundle.ok(&["pause", "c"]);
+    assert_eq!(bundle.state("c")["status"], "paused");
+    let before = count();
+    sleep(Duration::from_millis(200));
+    assert_eq!(count(), before);
+    assert!(bundle.fails(&["exec", "c", "true"]).contains("paused"));
+    bundle.ok(&["resume", "c"]);
+    bundle.wait_for("it to go on", || count() > before);
+    bundle.ok(&["pause", "c"]);
+    bundle.ok(&["delete", "--force", "c"]);
+}
+
+#[test]
+fn hooks_are_run_in_their_order_with_the_state_on_stdin() {
+    let bundle = bundle!();
+    bundle.command("true");
+    let trace = bundle.dir.join("trace");
+    let hook = |name: &str| {
+        let script = format!("read -r state; echo {name} $state >>$TRACE");
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": [format!("TRACE={}", trace.display())] }])
+    };
+    bundle.edit(|config| {
+        for name in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+            config["hooks"][name] = hook(name);
+        }
+        let inside =
+            json!([{ "path": "/bin/sh", "args": ["sh", "-c", "read -r state; echo $state >/inside"] }]);
+        config["hooks"]["startContainer"] = inside;
+    });
+    bundle.ok(&["run", "c"]);
+    let told = fs::read_to_string(&trace).unwrap();
+    let names: Vec<_> = told.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]);
+    let status = |line: &str| {
+        let state: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(state["id"], "c");
+        state["status"].as_str().unwrap().to_owned()
+    };
+    let all: Vec<_> = told.lines().map(|line| status(line.split_once(' ').unwrap().1)).collect();
+    assert_eq!(all, ["creating", "creating", "creating", "running", "stopped"]);
+    assert_eq!(status(&fs::read_to_string(bundle.root().join("inside")).unwrap()), "created");
+}
+
+#[test]
+fn a_hook_that_fails_or_hangs_ends_it() {
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    bundle.edit(|config| config["hooks"]["createRuntime"] = json!([{ "path": "/bin/false" }]));
+    assert!(bundle.fails(&["create", "c"]).contains("hook \"/bin/false\": it ended with exit status: 1"));
+    let sleep = json!([{ "path": "/bin/sleep", "args": ["sleep", "60"], "timeout": 1 }]);
+    bundle.edit(|config| config["hooks"]["createRuntime"] = sleep.clone());
+    assert!(bundle.fails(&["create", "c"]).contains("it did not end in 1 s"));
+    bundle.edit(|config| config["hooks"] = json!({ "poststart": sleep }));
+    bundle.ok(&["create", "c"]);
+    assert!(bundle.fails(&["start", "c"]).contains("it did not end in 1 s"));
+    assert_eq!(bundle.state("c")["status"], "stopped");
+    bundle.ok(&["delete", "c"]);
+    assert_eq!(bundle.ok(&["list", "--quiet"]), "");
+}
+
+/// At any moment: what is left is not alive, or can be used; and delete --force removes all of it.
+#[test]
+fn a_killed_create_leaves_what_delete_removes() {
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    let begin = Instant::now();
+    bundle.ok(&["create", "c"]);
+    let whole = begin.elapsed();
+    bundle.ok(&["delete", "--force", "c"]);
+    let kills = std::env::var("RUBBER_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_u32);
+    for number in 0..kills {
+        let mut create =
+            bundle.rubber(&["create", "c"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        sleep(whole * number / kills);
+        create.kill().unwrap();
+        create.wait().unwrap();
+        bundle.wait_for("the rest to notice", || {
+            let output = bundle.rubber(&["state", "c"]).output().unwrap();
+            !lab::text(&output.stdout).contains("creating")
+        });
+        bundle.ok(&["delete", "--force", "c"]);
+        bundle.nothing_is_left("c");
+    }
+}
+
+#[test]
+fn one_that_is_killed_before_its_start_is_stopped() {
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    bundle.ok(&["create", "c"]);
+    bundle.ok(&["kill", "c", "9"]);
+    bundle.wait_for("its end", || bundle.state("c")["status"] == "stopped");
+    assert!(bundle.fails(&["start", "c"]).contains("has stopped"));
+    bundle.ok(&["delete", "c"]);
+    bundle.nothing_is_left("c");
+}
+
+#[test]
+fn the_bundle_may_go_when_it_is_made() {
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    bundle.ok(&["create", "c"]);
+    fs::remove_file(bundle.dir.join("config.json")).unwrap();
+    bundle.ok(&["start", "c"]);
+    assert_eq!(bundle.ok(&["exec", "c", "echo", "in"]), "in\n");
+    bundle.ok(&["delete", "--force", "c"]);
+    bundle.nothing_is_left("c");
+}
+
+#[test]
+fn a_name_in_the_root_leads_nowhere_outside() {
+    let bundle = bundle!();
+    let outside = bundle.dir.join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::remove_dir(bundle.root().join("tmp")).unwrap();
+    let up = format!("../../../../../../../../..{}", outside.display());
+    std::os::unix::fs::symlink(up, bundle.root().join("tmp")).unwrap();
+    bundle.edit(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({ "destination": "/tmp/in", "type": "tmpfs", "source": "tmpfs" }));
+    });
+    bundle.command("grep -c \" $PWD/outside/in \" /proc/self/mountinfo; true");
+    bundle.ok(&["run", "c"]);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "nothing is made outside");
+
+    fs::remove_dir(bundle.root().join("proc")).unwrap();
+    std::os::unix::fs::symlink("/etc", bundle.root().join("proc")).unwrap();
+    assert!(bundle.fails(&["create", "c"]).contains("proc"));
+}
+
+#[test]
+fn a_numbers_name_in_the_roots_passwd_is_nobodys() {
+    let bundle = bundle!();
+    fs::write(bundle.root().join("etc/passwd"), "1000:x:0:0::/root:/bin/sh\n").unwrap();
+    bundle.edit(|config| config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
+    bundle.command("id -u; id -g");
+    assert_eq!(bundle.ok(&["run", "c"]), "1000\n1000\n");
+}
+
+#[test]
+fn limits_are_in_the_cgroup_and_can_be_changed() {
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    bundle.edit(|config| config["linux"]["resources"]["pids"] = json!({ "limit": 55 }));
+    bundle.ok(&["run", "--detach", "c"]);
+    let limit = || {
+        let places = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
+        let files = places.map(|tree| fs::read_to_string(format!("{tree}/{}/pids.max", bundle.group())));
+        files.into_iter().flatten().next().unwrap().trim().to_owned()
+    };
+    assert_eq!(limit(), "55");
+    bundle.ok(&["update", "--pids-limit", "66", "c"]);
+    assert_eq!(limit(), "66");
+    bundle.ok(&["delete", "--force", "c"]);
+    bundle.nothing_is_left("c");
+}

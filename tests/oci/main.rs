@@ -1,0 +1,8 @@
+//! The OCI runtime command line: by hand, and driven by podman.
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod bundle;
+mod hand;
+mod podman;
