@@ -98,7 +98,12 @@ fn heed_signals(bars: Arc<Bars>) -> Result<Arc<Mutex<Option<Signal>>>> {
         let Ok(signal) = heeded.wait() else { return };
         *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
         end_soon();
-        thread::sleep(Duration::from_secs(2));
+        // A server may be waited for, but not what is half unpacked.
+        let mut patience = Duration::from_secs(2);
+        while !patience.is_zero() || bars.is_unpacking() {
+            thread::sleep(Duration::from_millis(100));
+            patience = patience.saturating_sub(Duration::from_millis(100));
+        }
         bars.clear();
         let _ = end_by(signal);
     });

@@ -30,14 +30,15 @@ pub struct Assembled {
 }
 
 /// Makes the image `name` of a manifest and its config, whose layers must be among the store's blobs. Only those that
-/// are not unpacked yet are read; `watch` is told of them: which layer, and how many bytes of its blob came since.
+/// are not unpacked yet are read; `watch` is told of them: which layer, and how many bytes of its blob came since. Its
+/// error is the end.
 pub fn assemble(
     locked: &Locked,
     name: &Name,
     manifest: &Manifest,
     config: &[u8],
     platform: &Platform,
-    watch: &dyn Fn(usize, u64),
+    watch: &dyn Fn(usize, u64) -> io::Result<()>,
 ) -> Result<Assembled> {
     let checked = checked(manifest, config, platform).with_context(|| format!("image {name}"))?;
     let assembled = put_together(locked, name, manifest, checked, watch).and_then(|assembled| {
@@ -86,7 +87,7 @@ fn put_together(
     name: &Name,
     manifest: &Manifest,
     config: ImageConfiguration,
-    watch: &dyn Fn(usize, u64),
+    watch: &dyn Fn(usize, u64) -> io::Result<()>,
 ) -> Result<Assembled> {
     let store = locked.store();
     let mut left_out = LeftOut::default();
@@ -119,7 +120,7 @@ fn unpack(
     locked: &Locked,
     layer: &Descriptor,
     diff_id: &str,
-    watch: &dyn Fn(u64),
+    watch: &dyn Fn(u64) -> io::Result<()>,
 ) -> Result<(Scratch, PathBuf, LeftOut)> {
     let blob =
         blobs::whole(locked.store(), &layer.digest)?.context("its blob is not in the store: get it again")?;
@@ -127,6 +128,8 @@ fn unpack(
     let files = new_root(&scratch)?;
     let watched = Watched { source: &*blob.file, watch };
     let unpacked = stream::decompress(watched).and_then(|tar| {
+        // Of a few bytes much may come: whoever watches can end it in the middle of that, too.
+        let tar = Watched { source: tar, watch: &|_| watch(0) };
         let (found, left_out) = unpack_layer(tar, &files, Purpose::Layer)?;
         ensure!(found == diff_id, "it unpacks to {found}, and the config promises {diff_id}: refused");
         Ok(left_out)
@@ -159,13 +162,13 @@ pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration)
 
 struct Watched<'a, R> {
     source: R,
-    watch: &'a dyn Fn(u64),
+    watch: &'a dyn Fn(u64) -> io::Result<()>,
 }
 
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(into)?;
-        (self.watch)(count as u64);
+        (self.watch)(count as u64)?;
         Ok(count)
     }
 }

@@ -81,7 +81,7 @@ pub fn image_as(
     let found = chosen.find(pieces, platform)?;
     let (manifest, blobs) = found.fetch(store, pieces, platform)?;
     let locked = store.lock()?;
-    let assembled = assemble::assemble(&locked, name, &manifest, &found.config, platform, &|_, _| ());
+    let assembled = assemble::assemble(&locked, name, &manifest, &found.config, platform, &|_, _| Ok(()));
     drop(blobs);
     if assembled.is_err() {
         locked.drop_blobs(manifest.layers.into_iter().map(|layer| layer.digest).collect())?;

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::ImageConfiguration;
 use std::{
     collections::{BTreeSet, VecDeque},
+    io,
     sync::{Mutex, PoisonError},
     thread,
 };
@@ -43,7 +44,10 @@ pub fn pull(
     let layers = if was_here { Vec::new() } else { distinct(&manifest.layers) };
     let blobs = fetch(&client, store, &layers, bars)?;
     let locked = store.lock()?;
-    let watch = |number: usize, bytes| bars.unpacked(&manifest.layers[number].digest, bytes);
+    let watch = |number: usize, bytes| {
+        bars.unpacked(&manifest.layers[number].digest, bytes);
+        if is_ending() { Err(io::Error::other("interrupted")) } else { Ok(()) }
+    };
     let assembled = assemble(&locked, name, &manifest, &config, platform, &watch);
     drop(blobs);
     // What cannot be unpacked is of no use; what was interrupted is.

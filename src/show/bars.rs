@@ -118,9 +118,10 @@ impl Bars {
             layer.bar.set_message("unpacking");
         }
         layer.bar.inc(more);
-        if more == 0 {
-            layer.bar.set_message("unpacked");
-        }
+    }
+
+    pub fn is_unpacking(&self) -> bool {
+        self.layers().values().any(|layer| layer.is_unpacking)
     }
 
     /// Says something, and the bars stay below it.

@@ -139,7 +139,7 @@ fn certificates_that_prove_nothing() {
         ("127.0.0.1", -1, "its certificate has expired"),
     ] {
         let (certificate, key) = certificate(directory, name, days);
-        let server = TlsServer::start(&certificate, &key);
+        let server = TlsServer::answering(&certificate, &key, "");
         let ended = trusting(&place, &["pull", "--quiet", &format!("{}/it", server.address)]);
         ended.refused(words);
         // A CA that is not ours, whatever else it says.
@@ -152,30 +152,35 @@ fn certificates_that_prove_nothing() {
     assert_eq!(empty.unwrap().status.code(), Some(125));
 }
 
-/// `openssl s_server`: a handshake, and nothing that matters behind it.
-struct TlsServer {
-    address: String,
+/// `openssl s_server`: a handshake, and one answer to whatever is asked.
+pub struct TlsServer {
+    pub address: String,
     child: Child,
+    _directory: tempfile::TempDir,
 }
 
 impl TlsServer {
-    fn start(certificate: &Path, key: &Path) -> TlsServer {
+    pub fn answering(certificate: &Path, key: &Path, answer: &str) -> TlsServer {
+        // With -HTTP a file is sent as it is, headers and all: only the manifest is there.
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("v2/it/manifests")).unwrap();
+        fs::write(directory.path().join("v2/it/manifests/latest"), answer).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
         let mut command = Command::new("openssl");
         command
-            .args(["s_server", "-quiet", "-www", "-accept", &address, "-cert"])
+            .args(["s_server", "-quiet", "-HTTP", "-accept", &address, "-cert"])
             .arg(certificate)
             .arg("-key")
             .arg(key);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap();
+        let child = command.current_dir(directory.path()).spawn().unwrap();
         let began = Instant::now();
         while TcpStream::connect(&address).is_err() {
             assert!(began.elapsed() < Duration::from_secs(30), "openssl s_server does not come");
             std::thread::sleep(Duration::from_millis(20));
         }
-        TlsServer { address, child }
+        TlsServer { address, child, _directory: directory }
     }
 }
 

@@ -14,6 +14,7 @@ use nix::{
 };
 use std::{
     fs,
+    path::PathBuf,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -230,6 +231,37 @@ fn an_interrupted_pull_says_so_and_keeps_what_came() {
     rubber(&place, &["pull", &site.name()]).good();
     assert_eq!(starts(&site, &digest), [0, 2 << 20]);
     is_whole(&place);
+}
+
+#[test]
+fn an_interrupted_unpacking_leaves_only_the_blob() {
+    let mut content = Content::default();
+    // Long enough to be interrupted, and compressed no better than honest files are.
+    let block = [noise(8 << 10), vec![0; 56 << 10]].concat();
+    let file = block.repeat(3 << 10);
+    let layer = Tar::new().entry(tar::EntryType::Regular, b"file", b"", &file).bytes();
+    let document = content.image("latest", here(), &[layer]);
+    let digest = document["layers"][0]["digest"].as_str().unwrap().to_owned();
+    let site = Site::honest(content);
+    let place = Place::new();
+    let mut terminal =
+        Terminal::start_sized(command(&place, &["pull", &site.name()]).env("TERM", "xterm"), 100, 30);
+    terminal.wait_for("unpacking");
+    let began = Instant::now();
+    terminal.type_in("\u{3}");
+    let (code, seen) = terminal.end();
+    assert_eq!(code, 128 + 2, "{seen}");
+    for part in ["tmp", "layers", "images"] {
+        assert_eq!(
+            entries(&place.store().join(part)),
+            [] as [PathBuf; 0],
+            "in {part} after {:?}",
+            began.elapsed()
+        );
+    }
+    rubber(&place, &["pull", &site.name()]).good();
+    assert_eq!(starts(&site, &digest), [0]);
+    assert_eq!(fs::metadata(place.layer().join("file")).unwrap().len(), file.len() as u64);
 }
 
 #[test]

@@ -1,6 +1,14 @@
 //! Who is told who asks: the registry, and nobody it sends us to.
 
-use super::{place::Place, rubber, site::*, tars::Tar};
+use super::{
+    access::TlsServer,
+    command,
+    place::{Ended, Place},
+    real::{certificate, is_installed},
+    rubber,
+    site::*,
+    tars::Tar,
+};
 use std::sync::{Arc, Mutex};
 
 const TOKEN: &str = "one-two-three";
@@ -72,6 +80,26 @@ fn redirects_that_go_nowhere_good() {
     }
     let (site, _, _) = registry(|asked| format!("{}x", asked.path));
     rubber(&Place::new(), &["pull", "-q", &site.name()]).refused("redirects more than 5 times");
+}
+
+/// Of a registry that is elsewhere, as TLS shows: nothing that listens here only is asked for it.
+#[test]
+fn a_registry_with_tls_leads_to_nobody_without() {
+    if !is_installed() {
+        return;
+    }
+    let place = Place::new();
+    let (certificate, key) = certificate(place.directory.path(), "127.0.0.1", 30);
+    let inner = Site::honest(Content::default());
+    let answer = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{}/secret\r\nContent-Length: 0\r\n\r\n",
+        inner.address
+    );
+    let server = TlsServer::answering(&certificate, &key, &answer);
+    let mut command = command(&place, &["pull", "-q", "--retry", "0", &format!("{}/it", server.address)]);
+    let output = command.env("SSL_CERT_FILE", place.path("ca.crt")).output().unwrap();
+    Ended::of(output).refused("is not https: nothing is sent there");
+    assert_eq!(inner.asked().len(), 0);
 }
 
 /// A token server that answers with this.

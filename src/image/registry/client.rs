@@ -158,7 +158,7 @@ impl<'a> Client<'a> {
         let url = url
             .with_context(|| format!("{} redirects to {:?}, which is no URL", authority(from), quoted(to)))?;
         ensure!(
-            self.may_be_asked(&url),
+            self.is_private(&url),
             "{} redirects to {}, which is not https: nothing is sent there",
             authority(from),
             quoted(&whole)
@@ -166,14 +166,21 @@ impl<'a> Client<'a> {
         Ok(url)
     }
 
-    /// Nobody on the way may read or change what is said, unless it never leaves this machine.
-    fn may_be_asked(&self, url: &Uri) -> bool {
-        let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    /// Nobody on the way may read or change what is said. Only a registry without TLS sends us to others without; and
+    /// none that is elsewhere may have us ask what listens on this machine alone.
+    fn is_private(&self, url: &Uri) -> bool {
+        let is_plain = self.origin.starts_with("http://") || self.options.tls == Tls::Unverified;
         match url.scheme_str() {
             Some("https") => true,
-            Some("http") => self.options.tls == Tls::Unverified || is_loopback(host),
+            Some("http") => is_plain && self.may_be_plain(url),
             _ => false,
         }
+    }
+
+    /// Without TLS, unless it was waived, nothing leaves this machine.
+    fn may_be_plain(&self, url: &Uri) -> bool {
+        let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+        self.options.tls == Tls::Unverified || is_loopback(host)
     }
 
     fn send(&self, url: &Uri, question: Question, authorization: Option<&str>) -> Result<Response<Body>> {
@@ -232,7 +239,7 @@ impl<'a> Client<'a> {
         let question = auth::question(realm, service, &self.repository, found)?;
         let server = authority(&question.url).to_owned();
         ensure!(
-            self.may_be_asked(&question.url),
+            self.is_private(&question.url),
             "its token server {} is not https: nothing is sent there",
             quoted(realm)
         );
@@ -295,7 +302,7 @@ impl<'a> Client<'a> {
         let server = if self.host == "docker.io" { "registry-1.docker.io" } else { self.host };
         let (https, http) = (format!("https://{server}"), format!("http://{server}"));
         let plain: Uri = http.parse().with_context(|| format!("bad name of a registry: {server:?}"))?;
-        if !self.may_be_asked(&plain) {
+        if !self.may_be_plain(&plain) {
             return Ok(https);
         }
         // It may speak TLS all the same, and what does not is not believed to be silent: the next question tells.
