@@ -14,6 +14,7 @@ use crate::{
 };
 use caps::Capability;
 use nix::sched::CloneFlags;
+use nix::sys::stat::{SFlag, major, minor};
 use serde::{Deserialize, Serialize};
 use std::{
     cell::RefCell,
@@ -96,6 +97,9 @@ pub struct Config {
     /// What is shared with it, in this order: a mount comes before what is mounted below it.
     pub mounts: Vec<Mount>,
     pub devices: Vec<Device>,
+    /// `--device-cgroup-rule`: for nodes that are made later.
+    #[serde(default)]
+    pub device_rules: Vec<DeviceRule>,
     /// What the host shares, held until it is mounted, by its target.
     #[serde(skip)]
     pub held: RefCell<BTreeMap<PathBuf, OwnedFd>>,
@@ -187,6 +191,28 @@ pub struct Device {
     pub source: PathBuf,
     #[serde(with = "word")]
     pub target: PathBuf,
+    pub rule: DeviceRule,
+}
+
+/// What may be done with which devices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceRule {
+    /// `c` for character devices, `b` for block devices, `a` for all.
+    pub kind: char,
+    /// `None` is any number.
+    pub major: Option<u32>,
+    pub minor: Option<u32>,
+    /// Of `r`, `w` and `m`: read, write, and make a node of.
+    pub access: String,
+}
+
+impl DeviceRule {
+    /// All of the device that a node of this kind and number is.
+    pub fn of(kind: SFlag, number: u64) -> DeviceRule {
+        let kind = if kind == SFlag::S_IFBLK { 'b' } else { 'c' };
+        let (major, minor) = (Some(major(number) as u32), Some(minor(number) as u32));
+        DeviceRule { kind, major, minor, access: "rwm".into() }
+    }
 }
 
 /// A limit of each process, setrlimit(2). `u64::MAX` is none.

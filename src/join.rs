@@ -32,6 +32,7 @@ use std::{
 pub const OUTSIDE: &[Step] = &[
     row(Cpu,     "join the CPU cgroup", cpu::join),
     row(Memory,  "join the memory cgroup", memory::join),
+    row(Devices, "join the cgroup that limits devices", devices::join).when(devices::is_limited),
     row(Process, "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
     row(Process, "hide from the container's processes", |_| sys::prctl_not_dumpable()),
     row(Process, "join the container's namespaces", join_namespaces),
@@ -43,6 +44,7 @@ pub const INSIDE: &[Step] = &[
     row(Process,      "go to the container's root", join_root),
     row(Process,      "become root by the map", idmap::take_root).when(idmap::any),
     row(Process,      "take a session and a terminal", process::take_session),
+    row(Process,      "take a keyring of its own", confinement::keyring),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),
     row(Process,      "have its program confined", confinement::confine).when(confinement::any),

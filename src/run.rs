@@ -70,6 +70,7 @@ pub const HOST: &[Step] = &[
     row(Overlay, "make a place for what the container writes", overlay::make_upper),
     row(Cpu,     "make a cgroup that limits CPU time", cpu::limit),
     row(Memory,  "make a cgroup that limits memory and processes", memory::limit),
+    row(Devices, "let it open no device but what it is given", devices::limit).when(devices::is_limited),
     row(Overlay, "show the files with owners it knows", idmap::prepare).when(idmap::any),
     row(Process, "join the namespaces of another container", namespaces::join).when(namespaces::any_joined),
     row(Userns,  "become root in a user namespace", userns::become_root).except(idmap::any),
@@ -103,10 +104,13 @@ pub const HOST: &[Step] = &[
 pub const PID_1: &[Step] = &[
     row(Cpu,          "join the CPU cgroup", cpu::join),
     row(Memory,       "join the memory cgroup", memory::join),
+    row(Devices,      "join the cgroup that limits devices", devices::join).when(devices::is_limited),
     row(Process,      "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
     row(Volumes,      "take hold of what stays tied to the host", volumes::hold_tied).when(volumes::any_tied),
     row(Mount,        "leave the host's mount table", mount::unshare),
+    row(Overlay,      "take hold of layers too many to be named", lower::hold).when(lower::any_nameless),
     row(Overlay,      "lay the writable layer over the image", overlay::mount),
+    row(Overlay,      "let go of the layers", lower::let_go).when(lower::any_nameless),
     row(PivotRoot,    "make the copy of the image a mount", pivot_root::bind).unless(Overlay),
     row(Uts,          "take a hostname of its own", uts::unshare),
     row(Net,          "leave the host's network", net::unshare),
@@ -117,8 +121,10 @@ pub const PID_1: &[Step] = &[
     row(Process,      "become root by the map", idmap::take_root).when(idmap::any),
     row(Mount,        "mount /proc", mount::proc),
     row(Mount,        "mount /sys", mount::sys),
+    row(Mount,        "hide what is the host's alone", masks::mask).when(masks::any),
     row(Mount,        "mount /dev and fill it", mount::dev),
     row(Process,      "take a session and a terminal", process::take_session),
+    row(Process,      "take a keyring of its own", confinement::keyring),
     row(Volumes,      "take hold of what the host shares", volumes::hold).when(volumes::any_loose),
     row(Devices,      "take hold of the host's devices it is given", devices::hold).when(devices::any),
     row(PivotRoot,    "let go of the old root", pivot_root::let_go),
@@ -142,6 +148,7 @@ pub const PID_1: &[Step] = &[
 /// What the host takes away when all of it has ended, in the opposite order.
 #[rustfmt::skip]
 pub const AFTERWARDS: &[Step] = &[
+    row(Devices, "remove the cgroup that limits devices", devices::remove).when(devices::is_limited),
     row(Memory,  "remove the memory cgroup", memory::remove),
     row(Cpu,     "remove the CPU cgroup", cpu::remove),
     row(Overlay, "remove what the container wrote", overlay::remove_upper).forgets(),

@@ -381,6 +381,18 @@ fn capset_masks(text: Arguments, masks: [u64; 3]) -> Result<()> {
     })
 }
 
+/// A new session keyring without a name, which nobody else can join.
+pub fn keyctl_join_session_keyring() -> Result<()> {
+    // From linux/keyctl.h.
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    call(format_args!("keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)"), || {
+        // SAFETY: a null pointer is no name.
+        Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0) })
+            .map(|serial| serial as i32)
+    })
+    .map(drop)
+}
+
 /// Whether what is permitted stays so when the user changes; the next execve(2) forgets it.
 pub fn prctl_keepcaps() -> Result<()> {
     call(format_args!("prctl(PR_SET_KEEPCAPS, 1)"), || nix::sys::prctl::set_keepcaps(true))
@@ -407,6 +419,43 @@ pub fn seccomp_filter(program: &[libc::sock_filter]) -> Result<()> {
         // SAFETY: the kernel copies the program, which lives through the call, and writes nothing.
         Errno::result(unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &about) }).map(drop)
     })
+}
+
+/// Loads a program that says which devices may be opened; it is for `bpf_attach`.
+pub fn bpf_load_device_program(program: &[u64]) -> Result<OwnedFd> {
+    // From linux/bpf.h; of the attributes only the first ones are set.
+    const BPF_PROG_LOAD: i32 = 5;
+    const BPF_PROG_TYPE_CGROUP_DEVICE: u64 = 15;
+    let count = program.len() as u64;
+    let (code, licence) = (program.as_ptr() as u64, c"MIT".as_ptr() as u64);
+    let mut attributes = [0_u64; 16];
+    attributes[..3].copy_from_slice(&[BPF_PROG_TYPE_CGROUP_DEVICE | count << 32, code, licence]);
+    call(
+        format_args!("bpf(BPF_PROG_LOAD, {{prog_type=BPF_PROG_TYPE_CGROUP_DEVICE, insn_cnt={count}}})"),
+        || bpf(BPF_PROG_LOAD, &attributes).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) }),
+    )
+}
+
+/// Has the kernel ask `program` when somebody in the group opens a device. It ends with the group.
+pub fn bpf_attach(group: &OwnedFd, program: &OwnedFd) -> Result<()> {
+    const BPF_PROG_ATTACH: i32 = 8;
+    const BPF_CGROUP_DEVICE: u64 = 6;
+    // Beside those that others attach, and all are asked.
+    const BPF_F_ALLOW_MULTI: u64 = 2;
+    let (group, program) = (group.as_raw_fd() as u64, program.as_raw_fd() as u64);
+    let mut attributes = [0_u64; 16];
+    attributes[..2].copy_from_slice(&[group | program << 32, BPF_CGROUP_DEVICE | BPF_F_ALLOW_MULTI << 32]);
+    call(
+        format_args!(
+            "bpf(BPF_PROG_ATTACH, {{target_fd={group}, attach_bpf_fd={program}, attach_type=BPF_CGROUP_DEVICE}})"
+        ),
+        || bpf(BPF_PROG_ATTACH, &attributes).map(drop),
+    )
+}
+
+fn bpf(command: i32, attributes: &[u64; 16]) -> nix::Result<libc::c_long> {
+    // SAFETY: the kernel reads the attributes, and the program and the text they point to, which the caller holds.
+    Errno::result(unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of_val(attributes)) })
 }
 
 // ---- more than one call ----------------------------------------------------

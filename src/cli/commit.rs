@@ -25,7 +25,7 @@ impl Commit {
         let container = find::find(store, &self.container)?;
         let committed = commit::commit(store, &container, &name)?;
         let image = Image::new(store, &name, committed.config)?;
-        let size = image.layers.iter().map(|layer| list::disk_usage(layer)).sum::<Result<u64>>()?;
+        let size = list::size(&image.layers)?;
         let (id, size, added) = (store.id(&name)?, list::human(size), list::human(committed.added));
         super::line(&format!("{name}  {}  {size} ({added} new)", list::short(&id)))
     }

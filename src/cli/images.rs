@@ -13,6 +13,9 @@ pub struct Images {
     /// How to print them
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+    /// Print the ids only
+    #[arg(short, long, conflicts_with = "format")]
+    quiet: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -25,6 +28,7 @@ impl Images {
     pub fn main(self, store: &Store) -> Result<()> {
         let images = list::list(store)?;
         let text = match self.format {
+            _ if self.quiet => images.iter().map(|image| format!("{}\n", image.id)).collect(),
             Format::Json => serde_json::to_string_pretty(&images)? + "\n",
             Format::Table => table(&images),
         };
@@ -34,15 +38,17 @@ impl Images {
 
 fn table(images: &[Listed]) -> String {
     let width = images.iter().map(|image| image.name.len()).max().unwrap_or(0).max("NAME".len());
-    let row = |name: &str, id: &str, created: &str, size: &str| {
-        format!("{name:width$}  {id:12}  {created:16}  {size:>9}\n")
+    let row = |name: &str, id: &str, created: &str, sizes: [&str; 3]| {
+        let [size, shared, unique] = sizes;
+        format!("{name:width$}  {id:12}  {created:16}  {size:>7}  {shared:>7}  {unique:>7}\n")
     };
-    let mut text = row("NAME", "IMAGE ID", "CREATED", "SIZE");
+    let mut text = row("NAME", "IMAGE ID", "CREATED", ["SIZE", "SHARED", "UNIQUE"]);
     for image in images {
         let created: String = image.created.chars().take(16).collect();
         // "2026-05-07T10:00:00Z" to the minute, and nothing in it that a terminal would obey.
         let created = created.replace('T', " ").replace(char::is_control, "?");
-        text += &row(&image.name, &image.id, &created, &list::human(image.size));
+        let sizes = [image.size, image.shared, image.unique].map(list::human);
+        text += &row(&image.name, &image.id, &created, sizes.each_ref().map(String::as_str));
     }
     text
 }

@@ -110,7 +110,7 @@ pub fn tell(left_out: &LeftOut) {
 
 pub fn report(store: &Store, name: &Name, config: oci_spec::image::ImageConfiguration) -> Result<()> {
     let image = Image::new(store, name, config)?;
-    let size = image.layers.iter().map(|layer| list::disk_usage(layer)).sum::<Result<u64>>()?;
+    let size = list::size(&image.layers)?;
     let id = store.id(name)?;
     writeln!(std::io::stdout(), "{name}  {}  {}", list::short(&id), list::human(size))?;
     Ok(())

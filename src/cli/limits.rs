@@ -10,6 +10,9 @@ use anyhow::{Context, Result, bail};
 /// As docker: with less, most programs cannot even start.
 const LEAST_MEMORY: u64 = 6 << 20;
 
+/// As podman: enough for any program, and too little for a fork bomb to reach the host's own limit.
+pub const PIDS: i64 = 2048;
+
 /// The physical addresses of a machine of today have 52 bits. A limit beyond is
 /// a slip of the finger, and the kernel would take it without a word.
 const MOST_MEMORY: u64 = 1 << 52;
@@ -35,7 +38,7 @@ pub struct Args {
     /// CPUs to run on, as in 0-2,5
     #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
     cpuset_cpus: Option<String>,
-    /// Processes and threads at most; -1 is no limit
+    /// Processes and threads at most; -1 is no limit [default: 2048, where we have a cgroup]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pids_limit: Option<String>,
     /// Limit of each process, as in nofile=1024:4096; -1 is none (setrlimit(2))

@@ -12,6 +12,8 @@ mod environment;
 mod exec;
 mod export;
 mod facts;
+mod history;
+mod image;
 mod images;
 mod import;
 mod inspect;
@@ -31,9 +33,11 @@ mod pull;
 mod rename;
 mod rmi;
 mod run;
+mod save;
 mod security;
 mod stats;
 mod sysctls;
+mod tag;
 mod top;
 mod volume;
 
@@ -94,16 +98,24 @@ enum Command {
     Top(top::Top),
     /// Show what containers use
     Stats(stats::Stats),
-    /// Print all that is known of containers
+    /// Print all that is known of containers and images
     Inspect(inspect::Inspect),
     /// List the images in the store
     Images(images::Images),
-    /// Make an image of a root filesystem: an archive or a directory
+    /// Make an image from an archive of images or of a root filesystem, or from a directory
     Import(import::Import),
+    /// Write images as an archive that others read
+    Save(save::Save),
+    /// Give an image another name
+    Tag(tag::Tag),
+    /// Show how an image was made
+    History(history::History),
     /// Get images from a registry
     Pull(pull::Pull),
     /// Remove images, and the layers that no other image uses
     Rmi(rmi::Rmi),
+    /// All of these for images, as docker has them, and prune
+    Image(image::Image),
     /// List, make and remove named volumes
     Volume(volume::Volume),
     /// Show every step rubber takes to make a container
@@ -171,6 +183,10 @@ pub fn main() -> Result<u8> {
         Command::Inspect(inspect) => inspect.main(&store()?).map(|()| 0),
         Command::Images(images) => images.main(&store()?).map(|()| 0),
         Command::Import(import) => import.main(&store()?).map(|()| 0),
+        Command::Save(save) => save.main(&store()?).map(|()| 0),
+        Command::Tag(tag) => tag.main(&store()?).map(|()| 0),
+        Command::History(history) => history.main(&store()?).map(|()| 0),
+        Command::Image(image) => image.main(&store()?).map(|()| 0),
         Command::Pull(pull) => pull.main(&store()?).map(|()| 0),
         Command::Rmi(rmi) => rmi.main(&store()?).map(|()| 0),
         Command::Volume(volume) => volume.main(&store()?).map(|()| 0),

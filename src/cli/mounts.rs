@@ -2,7 +2,7 @@
 
 use super::limits::size;
 use crate::{
-    config::{Attribute, Device, Mount, Propagation, What},
+    config::{Attribute, Device, DeviceRule, Mount, Propagation, What},
     container::volume,
     facts,
     image::Store,
@@ -10,7 +10,7 @@ use crate::{
     narrate,
 };
 use anyhow::{Context, Result, bail};
-use nix::fcntl::OFlag;
+use nix::{fcntl::OFlag, sys::stat::SFlag};
 use std::{
     ffi::{OsStr, OsString},
     fs,
@@ -19,7 +19,7 @@ use std::{
         fd::AsRawFd,
         unix::{
             ffi::OsStrExt,
-            fs::{FileTypeExt, OpenOptionsExt},
+            fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
         },
     },
     path::{Component, Path, PathBuf},
@@ -43,9 +43,12 @@ pub struct Mounts {
     /// Size of /dev/shm [default: 64m]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     shm_size: Option<String>,
-    /// Give a device of the host's; a mode other than rw and rwm cannot be enforced, and is refused
+    /// Give a device of the host's, to read, write and make nodes of (rwm)
     #[arg(long, value_name = "SRC[:DST[:rwm]]")]
     device: Vec<OsString>,
+    /// Allow devices whose nodes come later, as in 'c 189:* rw' (c, b or a; * is any)
+    #[arg(long, value_name = "RULE")]
+    device_cgroup_rule: Vec<String>,
 }
 
 impl Mounts {
@@ -82,6 +85,14 @@ impl Mounts {
             return Ok(vec![]);
         }
         self.device.iter().map(|word| device(word).with_context(|| format!("--device {word:?}"))).collect()
+    }
+
+    pub fn device_rules(&self) -> Result<Vec<DeviceRule>> {
+        let rule = |word: &String| {
+            device_rule(word)
+                .with_context(|| format!("--device-cgroup-rule {word:?} is not as in 'c 189:* rw'"))
+        };
+        self.device_cgroup_rule.iter().map(rule).collect()
     }
 
     pub fn read_only(&self, layers: Layers) -> Result<bool> {
@@ -310,19 +321,27 @@ fn device(word: &OsStr) -> Result<Device> {
         [source, target, mode] if is_mode(mode) => (source, target, Some(mode)),
         _ => bail!("SRC:DST:rwm is what it takes"),
     };
-    // Only a filter in the kernel could tell reading from writing, and rubber sets none up.
-    if let Some(mode) =
-        mode.filter(|mode| !text(mode).is_ok_and(|mode| mode.contains('r') && mode.contains('w')))
-    {
-        bail!(
-            "rubber cannot hold it to {mode:?} alone: whoever may open the device may read and write, as in rw"
-        );
-    }
     let about = fs::metadata(source).context("cannot be found on the host")?;
     if !about.file_type().is_char_device() && !about.file_type().is_block_device() {
         bail!("it is not a device: --volume shares files and directories");
     }
-    Ok(Device { source: std::path::absolute(source)?, target: destination(target)? })
+    let access = mode.map_or(Ok("rwm"), text)?.to_owned();
+    let kind = SFlag::from_bits_truncate(about.mode() & SFlag::S_IFMT.bits());
+    let rule = DeviceRule { access, ..DeviceRule::of(kind, about.rdev()) };
+    Ok(Device { source: std::path::absolute(source)?, target: destination(target)?, rule })
+}
+
+fn device_rule(word: &str) -> Option<DeviceRule> {
+    let [kind, numbers, access] = word.split(' ').collect::<Vec<_>>()[..] else { return None };
+    let (major, minor) = numbers.split_once(':')?;
+    let number = |text: &str| match text {
+        "*" => Some(None),
+        text => text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?.map(Some),
+    };
+    let kind = kind.parse().ok().filter(|kind| ['a', 'b', 'c'].contains(kind))?;
+    let is_access = !access.is_empty() && access.bytes().all(|byte| b"rwm".contains(&byte));
+    let access = is_access.then(|| access.to_owned())?;
+    Some(DeviceRule { kind, major: number(major)?, minor: number(minor)?, access })
 }
 
 // ---- where from and where to ---------------------------------------------------

@@ -353,7 +353,7 @@ impl Run {
         image: Option<&Image>,
         words: &[OsString],
     ) -> Result<Config> {
-        let limits = self.limits.limits()?;
+        let mut limits = self.limits.limits()?;
         limits.warn_without(layers);
         let defaults = image.and_then(|image| image.config.config().clone()).unwrap_or_default();
         let found = self.namespaces.find(layers, store)?;
@@ -374,6 +374,12 @@ impl Run {
         };
         if !(1..=64).contains(&hostname.len()) {
             bail!("--hostname {hostname:?} has {} bytes: a hostname has 1 to 64", hostname.len());
+        }
+        // Whoever may do all may open all devices.
+        let limiting = if self.privileged { layers.without(Layer::Devices) } else { layers };
+        let cgroup = Place::find(&id, limiting, &limits);
+        if limits.pids.is_none() && cgroup.counts_processes() {
+            limits.pids = Some(limits::PIDS);
         }
         let security = security::parse(&self.security_opt, layers)?;
         let workdir = self.workdir.clone().or(defaults.working_dir().clone().map(PathBuf::from));
@@ -423,6 +429,7 @@ impl Run {
             mounts,
             held: Default::default(),
             devices: self.mounts.devices(layers)?,
+            device_rules: self.mounts.device_rules()?,
             read_only: self.mounts.read_only(layers)?,
             umask: self.umask.as_deref().map_or(Ok(0o022), umask)?,
             groups: self.group_add.clone(),
@@ -430,7 +437,7 @@ impl Run {
             namespaces: found.namespaces,
             clocks: self.namespaces.clocks(layers)?,
             donors: found.donors,
-            cgroup: Place::find(&id, layers, &limits),
+            cgroup,
             limits,
             layers,
             id,

@@ -8,7 +8,7 @@ use crate::{
     Exit,
     config::Config,
     image::below::Below,
-    layers::{Layer, idmap, userns},
+    layers::{Layer, idmap, lower, userns},
     removal, sys,
 };
 use anyhow::{Context, Result, bail};
@@ -19,15 +19,7 @@ use nix::{
     sched::CloneFlags,
     sys::wait::WaitPidFlag,
 };
-use std::{
-    ffi::{OsStr, OsString},
-    fs::File,
-    os::{
-        fd::AsFd,
-        unix::ffi::{OsStrExt, OsStringExt},
-    },
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, fs::File, os::fd::AsFd, path::Path};
 
 /// The root directory of one that runs: from here on it is the same directory, whatever becomes of the process.
 pub fn root_of_running(container: &Container) -> Result<Below> {
@@ -106,24 +98,32 @@ impl<'a> Visit<'a> {
     fn mount(&self) -> Result<Below> {
         let config = self.config;
         leave_mounts()?;
-        let mut options = OsString::new();
+        if let Purpose::Write = self.purpose {
+            // It remembers that nothing of the last mount was synced, and refuses another: it is only scratch.
+            removal::remove_tree(&config.work())?;
+            sys::mkdir(&config.work(), 0o755)?;
+        }
+        lower::named(config, || mount_overlay(config, self.options()))
+    }
+
+    fn options(&self) -> OsString {
+        let config = self.config;
+        let mut options = OsString::from("lowerdir=");
         match self.purpose {
             Purpose::Read => {
-                let upper = config.upper();
-                options.push(lower(config.image.iter().chain([&upper])));
+                options.push(lower::escape(&config.upper()));
+                options.push(":");
+                options.push(lower::names(config));
             }
             Purpose::Write => {
-                // It remembers that nothing of the last mount was synced, and refuses another: it is only scratch.
-                removal::remove_tree(&config.work())?;
-                sys::mkdir(&config.work(), 0o755)?;
-                options.push(lower(config.image.iter()));
+                options.push(lower::names(config));
                 options.push(",upperdir=");
-                options.push(escape(&config.upper()));
+                options.push(lower::escape(&config.upper()));
                 options.push(",workdir=");
-                options.push(escape(&config.work()));
+                options.push(lower::escape(&config.work()));
             }
         }
-        mount_overlay(config, options)
+        options
     }
 }
 
@@ -136,9 +136,13 @@ fn is_forgotten(config: &Config) -> bool {
 pub fn image(config: &Config) -> Result<Below> {
     match &config.image[..] {
         [one] => Below::open(one),
-        all => {
+        _ => {
             leave_mounts()?;
-            mount_overlay(config, lower(all.iter()))
+            lower::named(config, || {
+                let mut options = OsString::from("lowerdir=");
+                options.push(lower::names(config));
+                mount_overlay(config, options)
+            })
         }
     }
 }
@@ -199,21 +203,6 @@ fn mount_overlay(config: &Config, mut options: OsString) -> Result<Below> {
     let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     sys::mount(Some(Path::new("overlay")), &config.dir, Some("overlay"), flags, Some(&options))?;
     Below::open(&config.dir)
-}
-
-/// Overlay wants the topmost layer first.
-fn lower<'a>(layers: impl DoubleEndedIterator<Item = &'a PathBuf>) -> OsString {
-    let layers: Vec<_> = layers.rev().map(|layer| escape(layer)).collect();
-    let mut options = OsString::from("lowerdir=");
-    options.push(layers.join(OsStr::new(":")));
-    options
-}
-
-/// A colon ends a path here and a comma an option.
-fn escape(path: &Path) -> OsString {
-    let bytes = path.as_os_str().as_bytes();
-    let escaped = |byte: &u8| if b":,\\".contains(byte) { vec![b'\\', *byte] } else { vec![*byte] };
-    OsString::from_vec(bytes.iter().flat_map(escaped).collect())
 }
 
 /// Runs `inside` in a process of its own, and `here` meanwhile. The first of the two that fails is the one that has

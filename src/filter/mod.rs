@@ -8,6 +8,7 @@
 
 pub mod bpf;
 pub mod calls;
+pub mod ebpf;
 pub mod profile;
 
 use calls::{GROUPS, NONE, Verdict};

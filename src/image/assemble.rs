@@ -24,9 +24,6 @@ use std::{
 pub struct Assembled {
     pub config: ImageConfiguration,
     pub left_out: LeftOut,
-    /// How many layers were not there yet.
-    #[allow(dead_code)] // for pull, save and inspect
-    pub unpacked: usize,
 }
 
 /// Makes the image `name` of a manifest and its config, whose layers must be among the store's blobs. Only those that
@@ -42,8 +39,13 @@ pub fn assemble(
 ) -> Result<Assembled> {
     let checked = checked(manifest, config, platform).with_context(|| format!("image {name}"))?;
     let assembled = put_together(locked, name, manifest, checked, watch).and_then(|assembled| {
-        locked.write(&locked.store().manifest_path(&manifest.config.digest)?, &manifest.raw)?;
+        let store = locked.store();
+        let before = manifest_of(store, &manifest.config.digest).ok().flatten();
+        locked.write(&store.manifest_path(&manifest.config.digest)?, &manifest.raw)?;
         locked.write_config(name, config)?;
+        // The same image came by another manifest: packed by another program, say.
+        let before = before.into_iter().flat_map(|before| before.layers);
+        locked.drop_blobs(before.map(|layer| layer.digest).collect())?;
         Ok(assembled)
     });
     assembled.map_err(|error| locked.store().explain(error))
@@ -111,8 +113,7 @@ fn put_together(
         locked.adopt_synced(files, diff_id)?;
     }
     sync_directory(&store.root().join("layers"))?;
-    let unpacked = made.len();
-    Ok(Assembled { config, left_out, unpacked })
+    Ok(Assembled { config, left_out })
 }
 
 /// One layer, in a directory of its own that is not in its place yet.
@@ -138,22 +139,30 @@ fn unpack(
         Ok(left_out) => Ok((scratch, files, left_out)),
         // Whoever made the image is to blame only if the disk is not.
         Err(error) if blob.is_sound()? => Err(error),
-        Err(_) => {
-            drop(blob);
-            blobs::remove(locked.store(), &layer.digest)?;
-            Err(anyhow!("its blob in the store was damaged, and is removed: get the image again"))
-        }
+        Err(_) => Err(anyhow!("its blob in the store was damaged: get the image again")),
     }
 }
 
-/// Whether all that the image needs is there, unpacked and as blobs; what is in it is not looked at.
-pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration) -> Result<bool> {
-    let blob_is_there = |layer: &Descriptor| -> Result<bool> {
-        let path = store.blob_path(&layer.digest)?;
-        Ok(path.metadata().is_ok_and(|found| found.len() == layer.size))
-    };
+/// The manifest that an image with this configuration came by, if all that it needs is there, unpacked and as sound
+/// blobs.
+pub fn whole(store: &Store, config: &[u8]) -> Result<Option<Manifest>> {
+    let Some(manifest) = manifest_of(store, &digest(config)).ok().flatten() else { return Ok(None) };
+    if !is_whole(store, &manifest, &serde_json::from_slice(config)?)? {
+        return Ok(None);
+    }
     for layer in &manifest.layers {
-        if !blob_is_there(layer)? {
+        if !blobs::whole(store, &layer.digest)?.map_or(Ok(false), |blob| blob.is_sound())? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(manifest))
+}
+
+/// The same by a look at names and sizes alone.
+pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration) -> Result<bool> {
+    for layer in &manifest.layers {
+        let found = store.blob_path(&layer.digest)?.metadata();
+        if !found.is_ok_and(|found| found.len() == layer.size) {
             return Ok(false);
         }
     }

@@ -73,8 +73,9 @@ pub fn whole(store: &Store, digest: &str) -> Result<Option<Blob>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         other => other.with_context(|| format!("open({path:?})"))?,
     };
-    // Who removes it locks it first.
-    let Ok(file) = Flock::lock(file, FlockArg::LockSharedNonblock) else { return Ok(None) };
+    // Who removes it locks it for that moment, and so does who has just completed it.
+    let file =
+        Flock::lock(file, FlockArg::LockShared).map_err(|(_, errno)| errno).context("flock(LOCK_SH)")?;
     let found = file.metadata()?;
     let is_there = found.nlink() > 0;
     Ok(is_there.then(|| Blob { file, digest: digest.to_owned(), size: found.len() }))
@@ -124,47 +125,44 @@ fn open<'a>(store: &'a Store, path: &Path) -> Result<Option<Partial<'a>>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let file = options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path);
-    let file = locked(file.with_context(|| format!("open({path:?})"))?, path)?;
-    let held = file.metadata()?;
-    let is_named =
-        fs::metadata(path).is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino()));
+    let file = file.with_context(|| format!("open({path:?})"))?;
+    let Some(file) = locked(file, path)? else { return Ok(None) };
     let path = path.to_owned();
-    let partial = Partial { store, file, path, promised: None, sha256: Sha256::new(), written: 0 };
-    Ok(is_named.then_some(partial))
+    Ok(Some(Partial { store, file, path, promised: None, sha256: Sha256::new(), written: 0 }))
 }
 
-/// One that is not as long as it was promised to be is either damaged, and made anew, or was not meant.
+/// One that is there is looked at before anything is built on it: a damaged one is made anew.
 fn whole_of(store: &Store, digest: &str, size: u64) -> Result<Option<Blob>> {
     let Some(blob) = whole(store, digest)? else { return Ok(None) };
-    if blob.size == size {
+    if blob.is_sound()? {
+        ensure!(blob.size == size, "the blob {digest} has {} bytes, and {size} were promised", blob.size);
         return Ok(Some(blob));
     }
-    if blob.is_sound()? {
-        bail!("the blob {digest} has {} bytes, and {size} were promised", blob.size);
-    }
     drop(blob);
-    remove(store, digest)?;
+    ensure!(remove(store, digest)?, "the blob {digest} is damaged, and somebody is using it: try again");
     Ok(None)
 }
 
-fn locked(file: File, path: &Path) -> Result<Flock<File>> {
-    let began = Instant::now();
-    let mut waiting = file;
-    while began.elapsed() < PATIENCE {
-        waiting = match Flock::lock(waiting, FlockArg::LockExclusiveNonblock) {
-            Ok(locked) => return Ok(locked),
+/// Waits for the lock as long as the file has its name. `None`: it was completed meanwhile, or given up.
+fn locked(file: File, path: &Path) -> Result<Option<Flock<File>>> {
+    let held = file.metadata()?;
+    let (began, mut waiting, mut told) = (Instant::now(), file, false);
+    loop {
+        let locked = Flock::lock(waiting, FlockArg::LockExclusiveNonblock);
+        let named = fs::metadata(path);
+        if !named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino())) {
+            return Ok(None);
+        }
+        waiting = match locked {
+            Ok(locked) => return Ok(Some(locked)),
             Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => back,
             Err((_, errno)) => return Err(errno).context("flock(LOCK_EX)"),
         };
+        if !told && began.elapsed() > PATIENCE {
+            narrate::warn(format_args!("waiting for another rubber that is fetching what will be {path:?}"));
+            told = true;
+        }
         std::thread::sleep(Duration::from_millis(10));
-    }
-    narrate::warn(format_args!("waiting for another rubber that is fetching what will be {path:?}"));
-    loop {
-        waiting = match Flock::lock(waiting, FlockArg::LockExclusive) {
-            Ok(locked) => return Ok(locked),
-            Err((back, Errno::EINTR)) => back,
-            Err((_, errno)) => return Err(errno).context("flock(LOCK_EX)"),
-        };
     }
 }
 

@@ -79,7 +79,11 @@ pub fn image_as(
     platform: &Platform,
 ) -> Result<Imported> {
     let found = chosen.find(pieces, platform)?;
-    let (manifest, blobs) = found.fetch(store, pieces, platform)?;
+    // An image that is here, under whatever name, is not copied again.
+    let (manifest, blobs) = match assemble::whole(store, &found.config)? {
+        Some(manifest) => (manifest, Vec::new()),
+        None => found.fetch(store, pieces, platform)?,
+    };
     let locked = store.lock()?;
     let assembled = assemble::assemble(&locked, name, &manifest, &found.config, platform, &|_, _| Ok(()));
     drop(blobs);

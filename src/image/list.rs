@@ -1,36 +1,87 @@
 //! What there is in the store, and how much of the disk it takes.
 
-use super::{Store, below};
+use super::{Store, below, find::is_nameless, name::Name};
 use anyhow::{Context, Result};
 use nix::{errno::Errno, libc, sys::stat::SFlag};
+use oci_spec::image::ImageConfiguration;
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
 #[derive(serde::Serialize)]
 pub struct Listed {
+    /// `<none>` for one that nobody has named.
     pub name: String,
     /// The first twelve digits of the SHA-256 of its configuration, as docker shows it.
     pub id: String,
     pub created: String,
-    /// Bytes on disk, of all its layers, shared or not.
+    /// Bytes on disk, of all its layers.
     pub size: u64,
+    /// Of these, in layers that another image has as well.
+    pub shared: u64,
+    /// And in those that would go with it.
+    pub unique: u64,
 }
 
 pub fn list(store: &Store) -> Result<Vec<Listed>> {
     let mut images = Vec::new();
     for name in store.names()? {
         let Some(config) = store.image(&name)? else { continue }; // removed since
-        let size = store.layer_paths(&config)?.iter().map(|layer| disk_usage(layer)).sum::<Result<u64>>()?;
-        images.push(Listed {
-            id: short(&store.id(&name)?).to_owned(),
-            created: config.created().clone().unwrap_or_default(),
-            name: name.to_string(),
-            size,
-        });
+        let Some(id) = store.id_if_there(&name)? else { continue };
+        images.push((name, id, config));
     }
-    Ok(images)
+    let users = users(store, &images)?;
+    let mut sizes = HashMap::new();
+    let mut listed = Vec::new();
+    for (name, id, config) in images {
+        let mut one = Listed {
+            name: if is_nameless(&name) { "<none>".to_owned() } else { name.to_string() },
+            id: short(&id).to_owned(),
+            created: config.created().clone().unwrap_or_default(),
+            size: 0,
+            shared: 0,
+            unique: 0,
+        };
+        for layer in layers(store, &config)? {
+            let size = match sizes.get(&layer) {
+                Some(size) => *size,
+                None => disk_usage(&layer)?,
+            };
+            *if users[&layer].len() > 1 { &mut one.shared } else { &mut one.unique } += size;
+            one.size += size;
+            sizes.insert(layer, size);
+        }
+        listed.push(one);
+    }
+    Ok(listed)
+}
+
+/// The ids of the images that each layer is in: two names of one image share nothing with each other.
+fn users(
+    store: &Store,
+    images: &[(Name, String, ImageConfiguration)],
+) -> Result<HashMap<PathBuf, HashSet<String>>> {
+    let mut users: HashMap<PathBuf, HashSet<String>> = HashMap::new();
+    for (_, id, config) in images {
+        for layer in store.layer_paths(config)? {
+            users.entry(layer).or_default().insert(id.clone());
+        }
+    }
+    Ok(users)
+}
+
+/// Each of its layers once.
+fn layers(store: &Store, config: &ImageConfiguration) -> Result<Vec<PathBuf>> {
+    let mut seen = HashSet::new();
+    let layers = store.layer_paths(config)?.into_iter();
+    Ok(layers.filter(|layer| seen.insert(layer.clone())).collect())
+}
+
+/// Bytes on disk of all layers of an image.
+pub fn size(layers: &[PathBuf]) -> Result<u64> {
+    let distinct: HashSet<_> = layers.iter().collect();
+    distinct.into_iter().map(|layer| disk_usage(layer)).sum()
 }
 
 /// Twelve digits of an id are enough for people.

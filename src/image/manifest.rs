@@ -3,10 +3,11 @@
 //! They come from strangers: they are small or refused, and each must be one thing only. (What one reader takes for
 //! a manifest and another for an index is two images with one digest: CVE-2021-41190.)
 
+pub use super::platform::Platform;
 use super::{digest, store::hex};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 /// The largest manifest, index or image configuration that is read, in bytes: what registries take, too.
 pub const MOST_BYTES: u64 = 4 << 20;
@@ -64,17 +65,6 @@ pub struct Descriptor {
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
-/// What an image's programs are made for, in Go's words as images use them.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Platform {
-    #[serde(default)]
-    pub os: String,
-    #[serde(default)]
-    pub architecture: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub variant: String,
-}
-
 /// The parts of all four kinds of documents.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,13 +109,22 @@ impl Descriptor {
         Descriptor::of(format!("{OCI_LAYER}{compression}"), digest, size)
     }
 
-    #[allow(dead_code)] // for pull, save and inspect
     pub fn manifest(manifest: &Manifest) -> Descriptor {
         Descriptor::of(manifest.media_type.clone(), manifest.digest(), manifest.raw.len() as u64)
     }
 
     fn of(media_type: String, digest: String, size: u64) -> Descriptor {
         Descriptor { media_type, digest, size, platform: None, annotations: None }
+    }
+
+    /// The same layer in OCI's words.
+    pub fn in_oci(&self) -> Descriptor {
+        let compression = match self.media_type.rsplit(['.', '+']).next() {
+            Some("gzip") => "+gzip",
+            Some("zstd") => "+zstd",
+            _ => "",
+        };
+        Descriptor::layer(compression, self.digest.clone(), self.size)
     }
 
     /// What its maker calls it: `org.opencontainers.image.ref.name` and the like.
@@ -244,73 +243,6 @@ pub fn choose<'a>(index: &'a [Descriptor], platform: &Platform) -> Result<&'a De
     };
     ensure!(!chosen.is_index(), "an index in an index: refused");
     Ok(chosen)
-}
-
-impl Platform {
-    /// `os/architecture[/variant]`; an architecture alone is Linux's.
-    pub fn parse(text: &str) -> Result<Platform> {
-        let words: Vec<&str> = text.split('/').collect();
-        let (os, architecture, variant) = match words[..] {
-            [architecture] => ("linux", architecture, ""),
-            [os, architecture] => (os, architecture, ""),
-            [os, architecture, variant] => (os, architecture, variant),
-            _ => bail!("bad platform {text:?}: it is as in linux/amd64 or linux/arm/v7"),
-        };
-        let is_word = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        let is_good = !os.is_empty() && !architecture.is_empty() && words.iter().all(|word| is_word(word));
-        ensure!(is_good, "bad platform {text:?}: it is as in linux/amd64 or linux/arm/v7");
-        let architecture = match architecture {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        Ok(Platform { os: os.into(), architecture: architecture.into(), variant: variant.into() })
-    }
-
-    /// This machine's.
-    pub fn here() -> Platform {
-        let (architecture, variant) = match std::env::consts::ARCH {
-            "x86_64" => ("amd64", ""),
-            "x86" => ("386", ""),
-            "aarch64" => ("arm64", ""),
-            "arm" => ("arm", "v7"),
-            "powerpc64" if cfg!(target_endian = "little") => ("ppc64le", ""),
-            "loongarch64" => ("loong64", ""),
-            other => (other, ""),
-        };
-        Platform { os: "linux".into(), architecture: architecture.into(), variant: variant.into() }
-    }
-
-    /// Whether an image made for this one is made for `wanted`; what is not said fits.
-    pub fn fits(&self, wanted: &Platform) -> bool {
-        let same = |one: &str, other: &str| one.is_empty() || one == other;
-        same(&self.os, &wanted.os) && same(&self.architecture, &wanted.architecture)
-    }
-
-    /// How far below `wanted` it is: 0 is just that, `None` would not run.
-    fn rank(&self, wanted: &Platform) -> Option<u32> {
-        if self.os != wanted.os || self.architecture != wanted.architecture {
-            return None;
-        }
-        wanted.version()?.checked_sub(self.version()?)
-    }
-
-    /// As in `v7`; each runs what was made for those before it.
-    fn version(&self) -> Option<u32> {
-        match (self.variant.as_str(), self.architecture.as_str()) {
-            ("", "arm64") => Some(8),
-            ("", "arm") => Some(7),
-            ("", _) => Some(1),
-            (variant, _) => variant.strip_prefix('v')?.parse().ok(),
-        }
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
-    }
 }
 
 #[cfg(test)]

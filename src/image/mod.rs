@@ -13,6 +13,7 @@ pub mod blobs;
 pub mod builtin;
 mod copy;
 pub mod elf;
+pub mod find;
 pub mod import;
 mod limits;
 pub mod list;
@@ -20,6 +21,7 @@ pub mod manifest;
 pub mod name;
 pub mod pack;
 pub mod pieces;
+mod platform;
 // The learner's rubber has no network, and is built the sooner.
 #[cfg(not(feature = "exercise"))]
 pub mod pull;
@@ -28,6 +30,7 @@ pub mod recipe;
 pub mod registry;
 mod relay;
 mod resolve;
+pub mod save;
 pub mod source;
 pub mod store;
 pub mod stream;
@@ -58,12 +61,19 @@ pub struct Image {
 
 impl Image {
     pub fn new(store: &Store, name: &Name, config: ImageConfiguration) -> Result<Image> {
-        let layers = store.layer_paths(&config)?;
-        for layer in &layers {
+        let mut layers: Vec<PathBuf> = Vec::new();
+        // An overlay takes each directory once. A layer that comes again covers what it was before: the last counts.
+        for layer in store.layer_paths(&config)?.into_iter().rev() {
             if !layer.is_dir() {
-                bail!("image {name} is damaged: {layer:?} is missing; rubber rmi {name}, then get it again");
+                bail!(
+                    "image {name} is damaged: {layer:?} is missing; get the image again, the rest of it stays"
+                );
+            }
+            if !layers.contains(&layer) {
+                layers.push(layer);
             }
         }
+        layers.reverse();
         Ok(Image { name: name.to_string(), layers, config })
     }
 

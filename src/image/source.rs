@@ -140,7 +140,6 @@ impl Source {
     }
 
     /// The configuration of an image that is in an archive; the store is not touched for it.
-    #[allow(dead_code)] // for pull, save and inspect
     pub fn look(&self, store: &Store) -> Result<Option<(String, ImageConfiguration)>> {
         let Opened::Images(pieces) = self.open(store, |source, _| source)? else { return Ok(None) };
         pieces.used(store, |pieces| {

@@ -69,7 +69,8 @@ impl Place {
     pub fn find(id: &str, layers: Layers, limits: &Limits) -> Place {
         let name = format!("rubber-{id}");
         if version() == Version::V2 {
-            let layer = [Layer::Cpu, Layer::Memory].into_iter().find(|layer| layers.contains(*layer));
+            let layer =
+                [Layer::Cpu, Layer::Memory, Layer::Devices].into_iter().find(|layer| layers.contains(*layer));
             let group = |(base, layer): (PathBuf, _)| Group {
                 layer,
                 controllers: ["cpu", "cpuset", "memory", "pids"].map(Cow::from).into(),
@@ -80,6 +81,7 @@ impl Place {
         }
         let mut wanted: Vec<(_, &'static [&'static str])> =
             vec![(Layer::Cpu, &["cpu"]), (Layer::Memory, &["memory"]), (Layer::Memory, &["pids"])];
+        wanted.push((Layer::Devices, &["devices"]));
         if limits.cpuset.is_some() {
             wanted.push((Layer::Cpu, &["cpuset"]));
         }
@@ -103,6 +105,18 @@ impl Place {
 
     fn of(&self, controller: &str) -> Option<&Group> {
         self.groups.iter().find(|group| group.controllers.iter().any(|name| name == controller))
+    }
+
+    /// Whether processes can be limited here.
+    pub fn counts_processes(&self) -> bool {
+        self.of("pids").is_some_and(|group| match self.version {
+            Version::V1 => true,
+            Version::V2 => {
+                let file = group.dir.parent().map(|above| above.join("cgroup.controllers"));
+                let names = file.and_then(|file| read_to_string(file).ok()).unwrap_or_default();
+                names.split_whitespace().any(|name| name == "pids")
+            }
+        })
     }
 
     /// The group that takes this controller's settings.

@@ -1,12 +1,27 @@
 //! AppArmor and SELinux: rules of the machine's owner for the next program, kept by the kernel where it has one
 //! of them. Which rules, is said before execve(2).
 
-use crate::{config::Config, sys};
+use crate::{config::Config, narrate, place::is, sys};
 use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
 use std::{
     fs::read_to_string,
     path::{Path, PathBuf},
 };
+
+/// Keys belong to a session's keyring, and that passes from process to process: without one of its own a container
+/// would hold the caller's, with what is in it (keyrings(7)). No namespace keeps keys apart.
+pub fn keyring(_: &Config) -> Result<()> {
+    match sys::keyctl_join_session_keyring() {
+        Err(error) if is(&error, Errno::ENOSYS) || is(&error, Errno::EPERM) => {
+            narrate::note(format_args!(
+                "no keys here: the kernel, or a filter that is on us, has none for us"
+            ));
+            Ok(())
+        }
+        done => done,
+    }
+}
 
 pub fn any(config: &Config) -> bool {
     config.apparmor.is_some() || config.selinux.is_some()

@@ -2,7 +2,7 @@
 //! to it with owners it knows. Nothing on the disk changes (mount_setattr(2), "ID-mapped mounts").
 
 use super::{
-    overlay,
+    lower, overlay,
     userns::{self, Ids, Range},
     volumes,
 };
@@ -45,7 +45,7 @@ pub fn prepare(config: &Config) -> Result<()> {
         sys::unshare(CloneFlags::CLONE_NEWNS)?;
         sys::mount(None, Path::new("/"), None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)?;
         let user = show(config)?;
-        overlay::mount(config)?;
+        lower::named(config, || overlay::mount(config))?;
         let (uid, gid) = root_outside(&config.ids);
         sys::chown(&config.dir, uid, gid)?;
         hand_over(&theirs, open_tree(sys::open_directory(&config.dir)?.as_fd(), "")?)?;

@@ -14,6 +14,7 @@ pub mod pivot_root;
 
 pub mod idmap;
 pub mod ipc;
+pub mod lower;
 #[cfg_attr(feature = "exercise-net", path = "../../workshop/07_net/exercise.rs")]
 pub mod net;
 #[cfg_attr(feature = "exercise-pid", path = "../../workshop/06_pid/exercise.rs")]
@@ -32,6 +33,7 @@ pub mod devices;
 pub mod volumes;
 
 pub mod confinement;
+pub mod masks;
 pub mod namespaces;
 pub mod rlimits;
 

@@ -117,7 +117,8 @@ fn fresh_or_hosts(fstype: &str, target: &str, flags: MsFlags) -> Result<()> {
         Err(error) if is(&error, Errno::EPERM) => {
             bind(target.trim_start_matches('/'), target)?;
             match flags.contains(MsFlags::MS_RDONLY) {
-                true => remount_read_only(target),
+                // With all that is mounted below, such as the cgroups that are ours to change.
+                true => sys::mount_setattr_read_only(Path::new(target), true),
                 false => Ok(()),
             }
         }

@@ -1,12 +1,12 @@
 //! A writable layer over a read-only image: one image, many containers, and a
 //! start that copies nothing.
 
+use super::lower;
 use crate::{config::Config, sys};
 use anyhow::Result;
 use nix::mount::MsFlags;
 use std::{
     ffi::{OsStr, OsString},
-    os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
 };
 
@@ -45,38 +45,21 @@ pub fn mount(config: &Config) -> Result<()> {
 }
 
 fn options(config: &Config) -> OsString {
-    let mut lower = Vec::new();
-    // Overlay wants the topmost layer first.
-    for layer in config.image.iter().rev() {
-        if !lower.is_empty() {
-            lower.push(b':');
-        }
-        lower.extend(escape(layer));
-    }
-    let mut options = b"lowerdir=".to_vec();
-    options.extend(lower);
-    options.extend(b",upperdir=");
-    options.extend(escape(&config.upper()));
-    options.extend(b",workdir=");
-    options.extend(escape(&config.work()));
+    let mut options = OsString::from("lowerdir=");
+    options.push(lower::names(config));
+    options.push(",upperdir=");
+    options.push(lower::escape(&config.upper()));
+    options.push(",workdir=");
+    options.push(lower::escape(&config.work()));
     // What is thrown away when the container ends need not reach the disk before; what is kept may be asked to.
     if !config.keep {
-        options.extend(b",volatile");
+        options.push(",volatile");
     }
     if config.layers.contains(super::Layer::Userns) {
         // trusted.* attributes are the real root's alone.
-        options.extend(b",userxattr");
+        options.push(",userxattr");
     }
-    OsString::from_vec(options)
-}
-
-/// A colon ends a path here and a comma an option.
-fn escape(path: &Path) -> Vec<u8> {
-    let escaped = |byte: &u8| match byte {
-        b':' | b',' | b'\\' => vec![b'\\', *byte],
-        byte => vec![*byte],
-    };
-    path.as_os_str().as_bytes().iter().flat_map(escaped).collect()
+    options
 }
 
 pub fn remove_upper(config: &Config) -> Result<()> {

@@ -47,7 +47,7 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
     let record = Record {
         version: state::VERSION,
         id: wish.id.clone(),
-        rootfs: bundle.join(spec::rootfs(&spec, &bundle)?),
+        rootfs: spec::rootfs(&spec, &bundle)?,
         bundle: bundle.clone(),
         created: record::now(),
         first: None,

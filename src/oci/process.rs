@@ -13,7 +13,11 @@ use nix::{
     sys::stat::{SFlag, fstat, makedev},
     unistd::{AccessFlags, Gid, Uid, eaccess},
 };
-use std::os::fd::BorrowedFd;
+use std::{
+    ffi::OsString,
+    os::{fd::BorrowedFd, unix::ffi::OsStrExt},
+    path::PathBuf,
+};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct User {
@@ -100,7 +104,7 @@ pub fn look(config: &Config) -> Result<()> {
     }
     sys::umask(config.umask)?;
     let env = process::environment(config)?;
-    let program = process::find(config, &env).map_err(in_runcs_words)?;
+    let program = find(config, &env)?;
     let found = match program.is_dir() {
         true => Err(Errno::EACCES),
         false => eaccess(&program, AccessFlags::X_OK),
@@ -110,7 +114,7 @@ pub fn look(config: &Config) -> Result<()> {
 
 pub fn execute(config: &Config) -> Result<()> {
     let env = process::environment(config)?;
-    let program = process::find(config, &env).map_err(in_runcs_words)?;
+    let program = find(config, &env)?;
     sys::reset_signals()?;
     sys::close_range(3 + config.bundle.preserved)?;
     let args = process::c_strings(&config.command)?;
@@ -119,6 +123,14 @@ pub fn execute(config: &Config) -> Result<()> {
     narrate::let_go_of_listener();
     let outcome = sys::execve(&process::c_string(program.as_os_str())?, &args, &process::c_strings(&env)?);
     outcome.map_err(|error| in_runcs_words(process::why_not(&program, error)))
+}
+
+/// Without a PATH of its own it is looked for in the usual places; its environment stays as it is.
+fn find(config: &Config, env: &[OsString]) -> Result<PathBuf> {
+    let usual = OsString::from("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let has_path = env.iter().any(|entry| entry.as_bytes().starts_with(b"PATH="));
+    let found = if has_path { process::find(config, env) } else { process::find(config, &[usual]) };
+    found.map_err(in_runcs_words)
 }
 
 /// podman and others look for these very words to know 127 from 126 from all else.

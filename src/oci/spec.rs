@@ -10,7 +10,7 @@ use super::{
     options, process,
 };
 use crate::{
-    config::{Config, Device, Limits, Rlimit},
+    config::{Config, Device, DeviceRule, Limits, Rlimit},
     filter::{Filter, profile::Profile},
     layers::{Layer, Layers, cgroup::Version, rlimits},
     sys::CLONE_NEWTIME,
@@ -83,9 +83,14 @@ pub fn config(id: &str, spec: &Spec, raw: &Value, bundle: &Path, groups: &[Group
         "hostname or domainname without a uts namespace: it would be the host's"
     );
     let mounts = mounts(spec, bundle, groups)?;
+    let dir = rootfs(spec, bundle)?;
     let takes_hosts = has(CloneFlags::CLONE_NEWUSER) || namespaces::is_nested();
     let nodes = nodes(linux)?;
-    let borrowed = |node: &Node| Device { source: node.path.clone(), target: node.path.clone() };
+    let borrowed = |node: &Node| Device {
+        source: node.path.clone(),
+        target: node.path.clone(),
+        rule: DeviceRule::of(node.kind, node.number),
+    };
     let fills_dev = !mounts
         .iter()
         .any(|mount| mount.target == Path::new("/dev") && !matches!(mount.what, What::New { .. }));
@@ -107,7 +112,7 @@ pub fn config(id: &str, spec: &Spec, raw: &Value, bundle: &Path, groups: &[Group
     };
     let config = Config {
         id: id.into(),
-        dir: rootfs(spec, Path::new(""))?,
+        dir,
         hostname: hostname.into(),
         read_only: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
         sysctls: sysctls(linux),

@@ -192,15 +192,6 @@ pub fn setsid() -> Result<()> {
     call(format_args!("setsid()"), || nix::unistd::setsid().map(|session| session.as_raw())).map(drop)
 }
 
-/// A session keyring of our own, with nothing in it.
-pub fn keyctl_join_session_keyring() -> Result<()> {
-    // SAFETY: no pointer but a null one.
-    call(format_args!("keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)"), || {
-        Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0) })
-            .map(drop)
-    })
-}
-
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     // SAFETY: no pointers. (nix's signals have no real-time ones.)
     call(format_args!("kill({pid}, {signal})"), || {

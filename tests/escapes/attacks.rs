@@ -82,7 +82,7 @@ pub const ATTACKS: &[Attack] = &[
     row("ptrace a process",                         &["traces", "{sleeper}"],            &["--without", "pid,capabilities"]),
     row("connect to an abstract socket",            &["socket", "{socket}"],             &["--without", "net"]),
     row("open a POSIX message queue",               &["queue", "{queue}"],               &["--without", "ipc"]),
-    row("read the caller's session keyring",        &["keyring", "{key}"],               &["--without", "seccomp"]),
+    row("read the caller's session keyring",        &["keyring", "{key}"],               &[]).how(How::NoContainer),
     row("type at the caller's terminal (TIOCSTI)",  &["types"],                          &[]).how(How::AtTerminal),
     // The kernel, of which there is one.
     row("bpf",                                      &["bpf"],                            POWERS),

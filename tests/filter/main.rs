@@ -238,6 +238,18 @@ fn seccomp_is_on_whoever_joins_later() {
     assert!(text(&refused.stderr).contains("not permitted"), "{refused:?}");
 }
 
+/// Whoever holds the caller's session keyring can read and change what is in it.
+#[test]
+fn process_has_a_keyring_of_its_own_and_so_has_who_joins() {
+    let ours = probe::session_keyring();
+    if ours < 0 {
+        return lab::skip_this("the kernel keeps no keys, or not for us");
+    }
+    let [theirs, joined] = probe::session_keyrings();
+    assert!(theirs > 0 && joined > 0, "{theirs} {joined}");
+    assert!(theirs != ours && joined != ours && joined != theirs, "{ours} {theirs} {joined}");
+}
+
 #[test]
 fn setuid_programs_are_what_they_were_unless_it_is_promised_away() {
     if !is_root() {

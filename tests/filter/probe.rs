@@ -86,6 +86,39 @@ pub fn effective_user(program: &Path, flags: &[&str]) -> String {
     said.lines().find_map(|line| line.strip_prefix("user ")).unwrap().to_owned()
 }
 
+/// The session keyring of a container's command, and of one that joins it later.
+pub fn session_keyrings() -> [i64; 2] {
+    let volume = format!("{}:/probe:ro", std::env::current_exe().unwrap().display());
+    let name = format!("keys-{}", std::process::id());
+    let flags = [
+        "-d",
+        "--name",
+        &name,
+        "--security-opt",
+        "seccomp=unconfined",
+        "-e",
+        "RUBBER_PROBE=session",
+        "-v",
+        &volume,
+    ];
+    let probe = ["/probe", "--exact", "probe::asks_when_it_is_one", "--nocapture"];
+    let script = format!("{}; sleep 100", probe.join(" "));
+    let output = rubber([&["run"], &flags[..], &["busybox", "sh", "-c", &script]].concat()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let joined = rubber([&["exec", &name], &probe[..]].concat()).output().unwrap();
+    let logs = || text(&rubber(["logs", &name]).output().unwrap().stdout);
+    let begin = std::time::Instant::now();
+    while !logs().contains("session ") && begin.elapsed().as_secs() < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let said = logs();
+    rubber(["rm", "-f", &name]).output().unwrap();
+    [said, text(&joined.stdout)].map(|said| {
+        let found = said.lines().find_map(|line| line.strip_prefix("session ")).map(str::to_owned);
+        found.unwrap_or_else(|| panic!("{said}{joined:?}")).parse().unwrap()
+    })
+}
+
 fn probe_in(program: &Path, flags: &[&str], asked: &str) -> Option<String> {
     let volume = format!("{}:/probe:ro", program.display());
     let asked = format!("RUBBER_PROBE={asked}");
@@ -109,7 +142,9 @@ fn probe_in(program: &Path, flags: &[&str], asked: &str) -> Option<String> {
 fn asks_when_it_is_one() {
     let Ok(asked) = std::env::var("RUBBER_PROBE") else { return };
     let mut out = String::from("\n");
-    if asked == "user" {
+    if asked == "session" {
+        out += &format!("session {}\n", session_keyring());
+    } else if asked == "user" {
         out += &format!("user {}\n", nix::unistd::geteuid());
     } else if asked == "foreign" {
         for (name, answer) in foreign_answers() {
@@ -126,6 +161,13 @@ fn asks_when_it_is_one() {
         }
     }
     std::io::stdout().write_all(out.as_bytes()).unwrap();
+}
+
+/// The serial number of this process's session keyring, or a negative errno.
+pub fn session_keyring() -> i64 {
+    // SAFETY: KEYCTL_GET_KEYRING_ID (0) of KEY_SPEC_SESSION_KEYRING (-3), which is made if there is none.
+    let id = unsafe { libc::syscall(libc::SYS_keyctl, 0, -3, 1) };
+    if id == -1 { -i64::from(Errno::last_raw()) } else { id }
 }
 
 /// One thread asks, and another one answers what came through.

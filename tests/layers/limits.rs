@@ -139,7 +139,8 @@ fn memory_and_cpu_groups_are_joined_before_the_command_runs() {
     ]));
     let said = text(&output.stdout);
     let ours = said.lines().filter(|line| line.contains("/rubber-")).count();
-    assert_eq!(ours, if is_v2() { 1 } else { 3 }, "{said}");
+    // CPU, memory, processes and devices.
+    assert_eq!(ours, if is_v2() { 1 } else { 4 }, "{said}");
 }
 
 #[test]

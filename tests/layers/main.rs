@@ -6,6 +6,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod closed;
 mod ids;
 mod limits;
 mod root;

@@ -63,6 +63,19 @@ fn run_has_the_commands_exit_code_and_leaves_nothing() {
 }
 
 #[test]
+fn it_works_as_runc_from_anywhere_and_finds_programs_without_a_path() {
+    let bundle = bundle!();
+    bundle.edit(|config| config["process"]["env"] = json!(["A=b"]));
+    bundle.command("echo $A; cat /proc/1/environ | tr '\\0' ' '");
+    let runc = bundle.dir.join("runc");
+    std::os::unix::fs::symlink(lab::RUBBER, &runc).unwrap();
+    let mut command = std::process::Command::new(&runc);
+    command.arg("--root").arg(bundle.dir.join("states")).args(["run", "c", "--bundle"]).arg(&bundle.dir);
+    let output = command.current_dir("/").stdin(Stdio::null()).output().unwrap();
+    assert_eq!(lab::text(&output.stdout).trim_end(), "b\nA=b HOME=/root", "{output:?}");
+}
+
+#[test]
 fn what_cannot_run_is_told_when_it_is_made() {
     let bundle = bundle!();
     bundle.edit(|config| config["process"]["args"] = json!(["nope"]));

@@ -48,7 +48,6 @@ fn words_that_are_wrong_are_told_with_what_would_be_right() {
         (vec!["--device", "/dev/nosuch"], &["--device", "No such file"]),
         (vec!["--device", "/etc/passwd"], &["not a device"]),
         (vec!["--device", "/dev/null:/dev/x:q"], &["SRC:DST:rwm"]),
-        (vec!["--device", "/dev/null:/dev/x:r"], &["\"r\"", "rw"]),
         (vec!["--device", "/dev/null:/proc/x"], &["/proc"]),
         (vec!["--ulimit", "nofile"], &["NAME=SOFT"]),
         (vec!["--ulimit", "nosuch=1"], &["\"nosuch\"", "nofile"]),

@@ -1,7 +1,10 @@
 //! The command line: runc's words, before and after the id.
 
+mod exec;
+mod update;
+
 use super::{
-    exec, facts,
+    facts,
     life::{self, Force, Whom},
     log::{self, Format},
     spec,
@@ -12,11 +15,10 @@ use crate::{
     join,
     show::columns,
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
-use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
-use std::{ffi::OsString, os::unix::net::UnixStream, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf};
 
 /// What runc exits with when a command could not be executed in a container.
 const NOT_EXECUTED: u8 = 255;
@@ -82,7 +84,7 @@ enum Command {
         force: bool,
     },
     /// Run another command in a container
-    Exec(Box<Exec>),
+    Exec(Box<exec::Exec>),
     /// List the containers
     List {
         #[arg(short, long, value_name = "table|json", default_value = "table")]
@@ -105,7 +107,7 @@ enum Command {
     /// Let a paused container go on
     Resume { id: String },
     /// Change a container's limits
-    Update(Box<Update>),
+    Update(Box<update::Update>),
     /// Print what this runtime can do
     Features,
     /// Write a config.json to begin with
@@ -137,73 +139,6 @@ struct New {
     /// Give it that many descriptors above 2
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
-}
-
-#[derive(Args)]
-struct Exec {
-    id: String,
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
-    /// A file with a process, as config.json has it
-    #[arg(short, long, value_name = "FILE")]
-    process: Option<PathBuf>,
-    /// Give it a terminal
-    #[arg(short, long)]
-    tty: bool,
-    #[arg(long, value_name = "SOCKET")]
-    console_socket: Option<PathBuf>,
-    /// Do not wait for its end
-    #[arg(short, long)]
-    detach: bool,
-    #[arg(long, value_name = "FILE")]
-    pid_file: Option<PathBuf>,
-    #[arg(long, value_name = "DIR")]
-    cwd: Option<PathBuf>,
-    #[arg(short, long, value_name = "NAME=VALUE")]
-    env: Vec<String>,
-    /// User and group, numbers
-    #[arg(short, long, value_name = "UID[:GID]")]
-    user: Option<String>,
-    #[arg(short = 'g', long, value_name = "GID")]
-    additional_gids: Vec<u32>,
-    /// Give it one more capability
-    #[arg(short, long, value_name = "CAP")]
-    cap: Vec<String>,
-    #[arg(long)]
-    no_new_privs: bool,
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    preserve_fds: u32,
-}
-
-#[derive(Args)]
-struct Update {
-    id: String,
-    /// A file with resources, as config.json has them; - is stdin
-    #[arg(short, long, value_name = "FILE")]
-    resources: Option<PathBuf>,
-    /// Bytes
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
-    memory: Option<i64>,
-    /// Memory and swap together, bytes
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
-    memory_swap: Option<i64>,
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
-    memory_reservation: Option<i64>,
-    #[arg(long, value_name = "SHARES")]
-    cpu_share: Option<u64>,
-    /// Microseconds
-    #[arg(long, value_name = "US")]
-    cpu_period: Option<u64>,
-    #[arg(long, value_name = "US", allow_hyphen_values = true)]
-    cpu_quota: Option<i64>,
-    #[arg(long, value_name = "CPUS")]
-    cpuset_cpus: Option<String>,
-    #[arg(long, value_name = "NODES")]
-    cpuset_mems: Option<String>,
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pids_limit: Option<i64>,
-    #[arg(long, value_name = "WEIGHT")]
-    blkio_weight: Option<u16>,
 }
 
 /// Does what `words` say, and returns the exit code: what goes wrong is told where the client looks for it.
@@ -323,111 +258,4 @@ fn list(states: &States, format: &str, quiet: bool) -> Result<()> {
 
 fn print(value: &Value) -> Result<()> {
     columns::print(&format!("{value:#}\n"))
-}
-
-impl Exec {
-    fn main(self, states: &States) -> Result<u8> {
-        join::seal_program()?;
-        let container = states.find(&self.id)?;
-        let process: oci_spec::runtime::Process = serde_json::from_value(self.process(&container)?)
-            .context("it is no process of the OCI runtime specification")?;
-        let has_terminal = process.terminal().unwrap_or(false);
-        let streams = match (&self.console_socket, has_terminal) {
-            (Some(socket), true) => life::console(socket)?,
-            (None, true) if self.detach => {
-                bail!("cannot allocate tty if rubber-oci will detach without setting console socket")
-            }
-            (None, true) => Streams { terminal: Some(UnixStream::pair()?), ..Streams::default() },
-            (Some(_), false) => {
-                bail!("cannot use console socket if rubber-oci will not detach or allocate tty")
-            }
-            (None, false) => Streams::default(),
-        };
-        let wish = exec::Wish {
-            process,
-            pid_file: self.pid_file,
-            is_detached: self.detach,
-            preserve_fds: self.preserve_fds,
-        };
-        exec::exec(&container, &wish, streams)
-    }
-
-    /// A file's, or the container's own with what was asked for.
-    fn process(&self, container: &Container) -> Result<Value> {
-        if let Some(file) = &self.process {
-            return facts::read(file);
-        }
-        ensure!(!self.command.is_empty(), "exec needs a command, or --process FILE");
-        let mut process = container.record.config["process"].clone();
-        process["args"] = json!(self.command);
-        process["terminal"] = json!(self.tty);
-        if let Some(cwd) = &self.cwd {
-            process["cwd"] = json!(cwd);
-        }
-        if self.no_new_privs {
-            process["noNewPrivileges"] = json!(true);
-        }
-        let mut env = process["env"].as_array().cloned().unwrap_or_default();
-        env.extend(self.env.iter().map(|entry| json!(entry)));
-        process["env"] = json!(env);
-        if let Some(user) = &self.user {
-            let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
-            let number = |word: &str| {
-                word.parse::<u32>().with_context(|| format!("--user {user}: a number is needed"))
-            };
-            process["user"]["uid"] = json!(number(uid)?);
-            process["user"]["gid"] = json!(number(gid)?);
-        }
-        if !self.additional_gids.is_empty() {
-            process["user"]["additionalGids"] = json!(self.additional_gids);
-        }
-        for set in ["bounding", "effective", "permitted"] {
-            let mut all = process["capabilities"][set].as_array().cloned().unwrap_or_default();
-            all.extend(self.cap.iter().map(|one| json!(one)));
-            process["capabilities"][set] = json!(all);
-        }
-        Ok(process)
-    }
-}
-
-impl Update {
-    fn main(self, states: &States) -> Result<()> {
-        let container = states.find(&self.id)?;
-        let resources = match &self.resources {
-            Some(file) => facts::read(file)?,
-            None => self.asked(),
-        };
-        let resources: LinuxResources = serde_json::from_value(resources)
-            .context("these are no resources of the OCI runtime specification")?;
-        life::update(&container, &resources)
-    }
-
-    fn asked(&self) -> Value {
-        let given = |pairs: &[(&str, Value)]| -> Value {
-            pairs
-                .iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(key, value)| ((*key).to_owned(), value.clone()))
-                .collect()
-        };
-        let mut all = json!({
-            "memory": given(&[
-                ("limit", json!(self.memory)),
-                ("swap", json!(self.memory_swap)),
-                ("reservation", json!(self.memory_reservation)),
-            ]),
-            "cpu": given(&[
-                ("shares", json!(self.cpu_share)),
-                ("period", json!(self.cpu_period)),
-                ("quota", json!(self.cpu_quota)),
-                ("cpus", json!(self.cpuset_cpus)),
-                ("mems", json!(self.cpuset_mems)),
-            ]),
-            "blockIO": given(&[("weight", json!(self.blkio_weight))]),
-        });
-        if let Some(limit) = self.pids_limit {
-            all["pids"] = json!({ "limit": limit });
-        }
-        all
-    }
 }

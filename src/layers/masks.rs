@@ -1,0 +1,85 @@
+//! Masks: what /proc and /sys tell of the whole machine, or of others on it, and no container needs. Docker's list.
+
+use crate::{
+    config::Config,
+    place,
+    sys::{self, mounts::*},
+};
+use anyhow::{Result, ensure};
+use nix::{
+    fcntl::OFlag,
+    mount::MsFlags,
+    sys::stat::{SFlag, fstat, major, minor},
+};
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+const FILES: &[&str] = &[
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+];
+
+const DIRECTORIES: &[&str] =
+    &["/proc/acpi", "/proc/asound", "/proc/scsi", "/sys/devices/virtual/powercap", "/sys/firmware"];
+
+pub fn any(config: &Config) -> bool {
+    !config.privileged
+}
+
+/// Nobody but us is in this mount table yet, and the names are the kernel's own: no link can lead us astray.
+pub fn mask(_: &Config) -> Result<()> {
+    let null = null()?;
+    let mut first = None;
+    for file in FILES.iter().filter(|file| Path::new(file).exists()) {
+        match first {
+            None => cover(&null, file)?,
+            // The mount that is there already, once more.
+            Some(first) => sys::mount(Some(Path::new(first)), Path::new(file), None, MsFlags::MS_BIND, None)?,
+        }
+        first.get_or_insert(file);
+    }
+    let mut first: Option<PathBuf> = None;
+    let throttles = (0..).map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle"));
+    let throttles = throttles.map(PathBuf::from).take_while(|path| path.exists());
+    let known = DIRECTORIES.iter().map(PathBuf::from).filter(|path| path.exists());
+    for directory in known.chain(throttles) {
+        match &first {
+            None => {
+                let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+                sys::mount(Some(Path::new("tmpfs")), &directory, Some("tmpfs"), flags, None)?;
+            }
+            Some(first) => sys::mount(Some(first), &directory, None, MsFlags::MS_BIND, None)?,
+        }
+        first.get_or_insert(directory);
+    }
+    Ok(())
+}
+
+/// The host's /dev/null, and no link or file that somebody has put in its place (CVE-2025-31133, -52565, -52881):
+/// what we mount in here is what a container gets to see.
+fn null() -> Result<OwnedFd> {
+    // Without a slash in front it is the host's, see `run`.
+    let null = openat2_in_root(HERE, Path::new("dev/null"), OFlag::O_PATH)?;
+    let about = fstat(&null)?;
+    let is_character = about.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
+    ensure!(
+        crate::narrate::is_dry() || is_character && (major(about.st_rdev), minor(about.st_rdev)) == (1, 3),
+        "the host's /dev/null is not the device 1:3: mknod -m 666 /dev/null c 1 3 makes it again"
+    );
+    Ok(null)
+}
+
+/// Read-only, or whoever may change modes in here would change that of the host's.
+fn cover(null: &OwnedFd, file: &str) -> Result<()> {
+    use std::os::fd::AsFd;
+    let tree = open_tree(null.as_fd(), "")?;
+    mount_setattr(&tree, false, RDONLY | NOSUID | NOEXEC, PRIVATE)?;
+    move_mount(&tree, &place::open(&sys::open_directory(Path::new("/"))?, Path::new(file))?)
+}
