@@ -55,7 +55,7 @@ impl Bars {
         let all = MultiProgress::with_draw_target(target);
         let total = styled(
             ProgressBar::new(0),
-            "{prefix:12}  {wide_bar} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}",
+            "{prefix:12}  {wide_bar} {decimal_bytes:>9}/{decimal_total_bytes:9}  {decimal_bytes_per_sec:11}",
         );
         Bars { form, all, total: total.with_prefix("all layers"), layers: Mutex::default() }
     }
@@ -68,7 +68,7 @@ impl Bars {
         }
         self.total.inc_length(size);
         let bar = self.all.add(ProgressBar::new(size));
-        let bar = styled(bar, "{prefix:12}  {wide_bar} {decimal_bytes}/{decimal_total_bytes}  {msg:11}");
+        let bar = styled(bar, "{prefix:12}  {wide_bar} {decimal_bytes:>9}/{decimal_total_bytes:9}  {msg:11}");
         bar.set_prefix(short(digest).to_owned());
         bar.set_message("waiting");
         let layer = Layer { bar, began: Instant::now(), first: None, here: 0, is_unpacking: false };

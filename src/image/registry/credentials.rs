@@ -187,7 +187,8 @@ fn ask(helper: &str, server: &str, file: &Path) -> Result<Option<Found>> {
     let mut command = Command::new(&program);
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match command.spawn() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+        // Also when a directory in PATH is closed to us.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
             narrate::warn(format_args!(
                 "no {program} in PATH, which {} names: asking without a login",
                 file.display()

@@ -51,11 +51,13 @@ fn addresses_of(host: &str) -> Result<Vec<IpAddr>, Error> {
     getent.args(["ahosts", "--", host]).env("RES_OPTIONS", "timeout:2 attempts:2");
     match getent.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
         Ok(child) => told_by(child),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok((host, 0)
-            .to_socket_addrs()
-            .map_err(|_| Error::HostNotFound)?
-            .map(|found| found.ip())
-            .collect()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            Ok((host, 0)
+                .to_socket_addrs()
+                .map_err(|_| Error::HostNotFound)?
+                .map(|found| found.ip())
+                .collect())
+        }
         Err(error) => Err(error.into()),
     }
 }
