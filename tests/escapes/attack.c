@@ -107,6 +107,12 @@ static void writes(char **words) {
     got("a way to write it");
 }
 
+static void reads(char **words) {
+    char byte;
+    if (must("read", read(must("open", open(words[0], O_RDONLY)), &byte, 1)) == 0) errno = ENODATA, refused("read");
+    got("what the host alone should know");
+}
+
 // To the mode that it has.
 static void chmods(char **words) {
     struct stat about;
@@ -293,7 +299,7 @@ static void descriptors(char **words) {
 
 static void queues(char **words) {
     for (int i = 0; i < atoi(words[0]); i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "/many-%d", i);
         must("mq_open", mq_open(name, O_CREAT | O_RDONLY, 0600, NULL));
     }
@@ -313,7 +319,7 @@ static void fills(char **words) {
 
 static const struct { const char *name; void (*attack)(char **words); } ATTACKS[] = {
     {"open", open_secret}, {"breakout", breakout}, {"descriptor", descriptor}, {"directory", directory},
-    {"by_handle", by_handle}, {"disk", disk}, {"writes", writes}, {"release_agent", release_agent}, {"chmods", chmods}, {"queues", queues},
+    {"by_handle", by_handle}, {"disk", disk}, {"writes", writes}, {"release_agent", release_agent}, {"chmods", chmods}, {"reads", reads}, {"queues", queues},
     {"mounts", mounts}, {"remounts", remounts}, {"unmounts", unmounts}, {"kills", kills}, {"traces", traces},
     {"socket", socket_of_host}, {"keyring", keyring}, {"types", types}, {"queue", queue}, {"bpf", bpf_map},
     {"perf", perf}, {"kexec", kexec}, {"module", module}, {"restart", restart}, {"log", kernel_log}, {"swap", swap},

@@ -68,6 +68,8 @@ pub const ATTACKS: &[Attack] = &[
     row("a working directory left open (CVE-2024-21626)", &["directory", "{canary}"],    &[]).how(How::NoContainer),
     row("`-w /proc/self/fd/7` (CVE-2024-21626)",    &["directory", "{canary}"],          &[]).how(How::NoContainer).with(&["-w", "/proc/self/fd/7"]),
     row("a file by its number, open_by_handle_at",  &["by_handle", "/shared", "{handle}"], &["--cap-add", "dac_read_search"]),
+    row("mknod and open of a disk",                 &["disk", "{disk}"],                 &["--without", "devices"]),
+    row("read /proc/timer_list",                    &["reads", "/proc/timer_list"],      &["--privileged"]).needs("/proc/timer_list"),
     row("write core_pattern",                       &["writes", "/proc/sys/kernel/core_pattern"], &["--privileged"]),
     row("write sysrq-trigger",                      &["writes", "/proc/sysrq-trigger"],  &["--privileged"]).needs("/proc/sysrq-trigger"),
     row("write a setting in /sys",       &["writes", "/sys/kernel/mm/transparent_hugepage/enabled"], &["--privileged"]),
