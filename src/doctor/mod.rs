@@ -8,6 +8,7 @@ mod cgroups;
 mod chapters;
 mod host;
 mod ids;
+mod images;
 mod kernel;
 mod namespaces;
 mod probe;
@@ -81,6 +82,7 @@ const CHECKS: &[Look] = &[
     Look { id: "devices",         title: "device nodes",       at: namespaces::devices },
     Look { id: "store",           title: "store",              at: store::directory },
     Look { id: "overlay",         title: "overlay",            at: store::overlay },
+    Look { id: "images",          title: "images",             at: images::whole },
     Look { id: "busybox",         title: "static busybox",     at: store::busybox },
     Look { id: "cgroup",          title: "cgroups",            at: cgroups::mode },
     Look { id: "cgroup.cpu",      title: "cpu controller",     at: |here| cgroups::controller(here, "cpu") },

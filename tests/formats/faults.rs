@@ -183,6 +183,7 @@ fn what_is_damaged_is_named_and_mended_by_getting_it_again() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     fs::write(&blob, &bytes).unwrap();
+    assert!(doctor(&place).contains("image it is damaged: the blob sha256:"), "{}", doctor(&place));
     place.rubber(&["save", "it", "-o", "saved"]).refused("damaged");
     place.rubber(&["import", "oci:layout", "it"]).good();
     place.rubber(&["save", "it", "-o", "saved"]).good();
@@ -190,8 +191,15 @@ fn what_is_damaged_is_named_and_mended_by_getting_it_again() {
     fs::write(&blob, &bytes[..middle]).unwrap();
     place.rubber(&["import", "oci:layout", "it"]).good();
     fs::remove_file(&blob).unwrap();
+    assert!(doctor(&place).contains("is missing"), "{}", doctor(&place));
     place.rubber(&["import", "oci:layout", "it"]).good();
     place.rubber(&["save", "it", "-o", "saved"]).good();
+    assert!(!doctor(&place).contains("image it is damaged"), "{}", doctor(&place));
+}
+
+/// What it finds wrong is no failure of ours: the machine may lack something else.
+fn doctor(place: &Place) -> String {
+    place.rubber(&["doctor", "--format", "json"]).out
 }
 
 fn largest(directory: &Path) -> std::path::PathBuf {
