@@ -34,6 +34,10 @@ pub fn about(layer: Layer, error: &Error) -> Option<String> {
         (Cpu | Memory, Errno::EINVAL | Errno::ERANGE) => {
             "the kernel does not take this value: see cgroups(7) and rubber run --help"
         }
+        (Process, Errno::ENOENT | Errno::ENOTDIR) if error.to_string().starts_with("chdir(") => {
+            "that is no directory of the container's to start in: --workdir names another"
+        }
+        (_, Errno::EMFILE) => "this shell lets a program have too few files open: ulimit -n 64",
         (_, Errno::EPERM | Errno::EACCES) => {
             "rubber doctor tells what you may do on this machine, and why not"
         }

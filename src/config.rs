@@ -159,6 +159,9 @@ pub enum What {
         #[serde(with = "word")]
         source: PathBuf,
         fill: bool,
+        /// It is this container's alone, and goes with it, or with `rm -v`.
+        #[serde(default)]
+        anonymous: bool,
     },
     /// Memory, with options as in tmpfs(5).
     Tmpfs { options: Vec<(String, String)> },

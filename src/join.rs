@@ -5,7 +5,7 @@
 
 use crate::{
     config::Config,
-    container::{relay::Relay, supervise},
+    container::{relay::Relay, supervise, terminal},
     layers::{Layer, *},
     narrate,
     run::{Step, row, take},
@@ -44,6 +44,7 @@ pub const INSIDE: &[Step] = &[
     row(Process,      "go to the container's root", join_root),
     row(Process,      "become root by the map", idmap::take_root).when(idmap::any),
     row(Process,      "take a session and a terminal", process::take_session),
+    row(Process,      "give the terminal to the user", terminal::give).when(terminal::any),
     row(Process,      "take a keyring of its own", confinement::keyring),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),

@@ -3,7 +3,7 @@
 use crate::{
     Exit, advice,
     config::Config,
-    container::{record, relay::Relay, supervise},
+    container::{record, relay::Relay, supervise, terminal},
     layers::*,
     narrate, step, sys,
 };
@@ -129,6 +129,7 @@ pub const PID_1: &[Step] = &[
     row(Devices,      "take hold of the host's devices it is given", devices::hold).when(devices::any),
     row(PivotRoot,    "let go of the old root", pivot_root::let_go),
     row(Chroot,       "go inside the new root", chroot::enter).unless(PivotRoot),
+    row(Process,      "give the terminal to the user", terminal::give).when(terminal::any),
     row(Volumes,      "mount what is shared", volumes::mount).when(volumes::any),
     row(Volumes,      "tell it names: hosts, hostname, resolv.conf", volumes::names),
     row(Volumes,      "make the directory to start in", volumes::workdir).when(volumes::any_workdir),

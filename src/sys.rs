@@ -24,7 +24,7 @@ use nix::{
 use std::{
     ffi::{CString, OsStr},
     fmt::Arguments,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::Path,
 };
 
@@ -179,7 +179,7 @@ pub fn chown(path: &Path, uid: u32, gid: u32) -> Result<()> {
 }
 
 /// Gives a file to user `uid`, and leaves its group as it is.
-pub fn fchown(file: &OwnedFd, uid: u32) -> Result<()> {
+pub fn fchown(file: BorrowedFd, uid: u32) -> Result<()> {
     call(format_args!("fchown({}, {uid}, -1)", file.as_raw_fd()), || {
         nix::unistd::fchown(file, Some(Uid::from_raw(uid)), None)
     })

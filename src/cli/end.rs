@@ -4,7 +4,9 @@ use crate::{
     container::{
         self,
         find::{self, Container, State},
-        pause, record, supervise,
+        pause,
+        record::{self, Anonymous},
+        supervise,
     },
     image::Store,
     narrate, sys,
@@ -57,6 +59,9 @@ pub struct Rm {
     /// End those that still run, with SIGKILL; no error where there is none of that name
     #[arg(short, long)]
     force: bool,
+    /// Their volumes without a name go, too
+    #[arg(short, long)]
+    volumes: bool,
 }
 
 /// Does it for each, and goes on with the others where one fails.
@@ -188,16 +193,17 @@ impl Rm {
                 }
                 settled(store, &container.id)?;
             }
-            discard(store, &container.id, word)?;
+            let volumes = if self.volumes { Anonymous::Go } else { Anonymous::Stay };
+            discard(store, &container.id, word, volumes)?;
             super::line(&container.name)
         })
     }
 }
 
 /// One that has ended may be held for a moment: by its rubber, which is just ending, or by who copies out of it.
-fn discard(store: &Store, id: &str, word: &str) -> Result<()> {
+fn discard(store: &Store, id: &str, word: &str, volumes: Anonymous) -> Result<()> {
     let begin = Instant::now();
-    while record::discard(store, id)?.is_none() {
+    while record::discard(store, id, volumes)?.is_none() {
         match find::find(store, id) {
             // With --rm it has removed itself.
             Err(_) => return Ok(()),

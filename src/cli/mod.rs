@@ -8,6 +8,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod end;
+mod ends;
 mod environment;
 mod exec;
 mod export;

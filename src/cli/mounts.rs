@@ -1,35 +1,31 @@
 //! What is shared with a container, as people type it.
 
-use super::limits::size;
+use super::{
+    ends::{anonymous, destination, is_connected, is_device, is_path, make_source, named, old_source},
+    limits::size,
+};
 use crate::{
     config::{Attribute, Device, DeviceRule, Mount, Propagation, What},
-    container::volume,
-    facts,
     image::Store,
     layers::{Layer, Layers},
     narrate,
 };
 use anyhow::{Context, Result, bail};
-use nix::{fcntl::OFlag, sys::stat::SFlag};
+use nix::sys::stat::SFlag;
 use std::{
     ffi::{OsStr, OsString},
     fs,
-    io::ErrorKind,
-    os::{
-        fd::AsRawFd,
-        unix::{
-            ffi::OsStrExt,
-            fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
-        },
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
     },
-    path::{Component, Path, PathBuf},
 };
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Files")]
 pub struct Mounts {
-    /// Share a path (/DIR, ./DIR) or a named volume; options: ro, U, nosuid, noexec, dev, rslave, rshared
-    #[arg(short, long, value_name = "SRC:DST[:OPTIONS]")]
+    /// Share a path (/DIR, ./DIR), a named volume, or one of its own (DST alone); options: ro, U, nosuid, noexec, dev, rslave, rshared
+    #[arg(short, long, value_name = "[SRC:]DST[:OPTIONS]")]
     volume: Vec<OsString>,
     /// The same in words: type=bind|volume|tmpfs,src=SRC,dst=DST,readonly
     #[arg(long, value_name = "KEY=VALUE,...")]
@@ -53,7 +49,14 @@ pub struct Mounts {
 
 impl Mounts {
     /// Those that come above others first, as each is mounted on what is there by then.
-    pub fn mounts(&self, store: Option<&Store>, layers: Layers, privileged: bool) -> Result<Vec<Mount>> {
+    /// `of_image` are the places at which the image wants volumes.
+    pub fn mounts(
+        &self,
+        store: Option<&Store>,
+        layers: Layers,
+        privileged: bool,
+        of_image: &[String],
+    ) -> Result<Vec<Mount>> {
         let asked = [&self.volume, &self.mount, &self.tmpfs].iter().any(|words| !words.is_empty());
         let asked = asked || self.shm_size.is_some();
         let (Some(store), true) = (store, layers.contains(Layer::Volumes)) else {
@@ -71,6 +74,14 @@ impl Mounts {
             mounts.push(memory(word).with_context(|| format!("--tmpfs {word:?}"))?);
         }
         mounts.extend(self.shm_size.as_deref().map(shared_memory).transpose()?);
+        for place in of_image {
+            let mount = Mount::new(anonymous(store)?, OsStr::new(place));
+            let mount = mount.with_context(|| format!("the image wants a volume at {place:?}"))?;
+            // What was asked for comes in its place; and it may be named twice.
+            if !mounts.iter().any(|other| other.target == mount.target) {
+                mounts.push(mount);
+            }
+        }
         if privileged {
             mounts.iter_mut().for_each(|mount| mount.forbid(Attribute::Nodev, false));
         }
@@ -180,9 +191,10 @@ impl Mount {
     }
 }
 
-/// `SRC:DST[:OPTIONS]`
+/// `[SRC:]DST[:OPTIONS]`
 fn in_short(word: &OsStr, store: &Store) -> Result<Mount> {
     let (source, target, options) = match parts(word, b':')[..] {
+        [target] if is_path(target) => return Mount::new(anonymous(store)?, target),
         [source, target] => (source, target, ""),
         [source, target, options] => (source, target, text(options)?),
         [_] => bail!(
@@ -222,7 +234,8 @@ fn in_words(word: &OsStr, store: &Store) -> Result<Mount> {
         ("volume", Some(_)) => bail!("src= is a path: type=bind is what shares one"),
         ("tmpfs", None) => What::Tmpfs { options: vec![("mode".into(), "1777".into())] },
         ("tmpfs", Some(_)) => bail!("memory has no source: leave src= out"),
-        ("bind" | "volume", None) => bail!("src= is missing: a path for type=bind, a name for type=volume"),
+        ("volume", None) => anonymous(store)?,
+        ("bind", None) => bail!("src= is missing: a path of the host's"),
         (other, _) => bail!("no type {other:?}: there are bind, volume and tmpfs"),
     };
     let mut mount = Mount::new(what, target)?;
@@ -344,98 +357,9 @@ fn device_rule(word: &str) -> Option<DeviceRule> {
     Some(DeviceRule { kind, major: number(major)?, minor: number(minor)?, access })
 }
 
-// ---- where from and where to ---------------------------------------------------
-
-/// As docker: what is no path is the name of a volume.
-fn is_path(source: &OsStr) -> bool {
-    let first = parts(source, b'/')[0];
-    source.as_bytes().starts_with(b"/") || first == "." || first == ".."
-}
-
-fn named(store: &Store, source: &OsStr) -> Result<What> {
-    let name = text(source)?;
-    if name.contains('/') {
-        bail!("{name:?} is neither a path nor a volume's name: ./{name} is the one that is here");
-    }
-    let source = if narrate::is_dry() { volume::path(store, name)? } else { volume::make(store, name)? };
-    Ok(What::Volume { name: name.into(), source, fill: true })
-}
-
-/// As docker: `--volume` makes a directory that is missing. A slip of the finger does so as well, so we say it.
-fn make_source(source: &OsStr) -> Result<PathBuf> {
-    let path = std::path::absolute(source)?;
-    match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !narrate::is_dry() => {
-            fs::create_dir_all(&path).with_context(|| format!("cannot make {path:?}"))?;
-            narrate::warn(format_args!("there was no {path:?}, so it is a new directory now"));
-        }
-        _ => {}
-    }
-    Ok(path)
-}
-
-fn old_source(source: &OsStr) -> Result<PathBuf> {
-    if !is_path(source) {
-        bail!("src={source:?} is no path: it begins with / or ./");
-    }
-    fs::symlink_metadata(source).with_context(|| format!("src={source:?}"))?;
-    Ok(std::path::absolute(source)?)
-}
-
-/// The container's name for it, without "." and "..". Where links lead is seen in there.
-fn destination(target: &OsStr) -> Result<PathBuf> {
-    let path = Path::new(target);
-    if !path.is_absolute() {
-        bail!("{target:?} must start with a slash: it is a place in the container");
-    }
-    let mut clean = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::ParentDir => _ = clean.pop(),
-            Component::Normal(name) => clean.push(name),
-            _ => {}
-        }
-    }
-    if clean == Path::new("/") {
-        bail!("nothing can be mounted over the whole root: --rootfs DIR runs another one");
-    }
-    if clean.starts_with("/proc") {
-        bail!("nothing is mounted over /proc: programs could be told lies about their own protection");
-    }
-    Ok(clean)
-}
-
-/// Asked for in vain is worse than refused.
-fn is_connected(mount: &Mount) -> Result<()> {
-    let (What::Bind { source } | What::Volume { source, .. }) = &mount.what else { return Ok(()) };
-    if mount.propagation == Propagation::Private {
-        return Ok(());
-    }
-    let on = facts::own().mounts.unwrap_or_default().into_iter().find(|on| Some(on.id) == mount_id(source));
-    match on.map(|on| on.propagation).as_deref() {
-        Some("shared" | "shared,slave") => Ok(()),
-        Some("slave") if mount.propagation == Propagation::Slave => Ok(()),
-        _ => bail!(
-            "{source:?} is not on a shared mount, so nothing would be told: mount --make-rshared it first"
-        ),
-    }
-}
-
-/// Which line of mountinfo `path` is on: proc_pid_fdinfo(5).
-fn mount_id(path: &Path) -> Option<u32> {
-    let file = fs::OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path).ok()?;
-    let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
-    about.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
-}
-
-fn is_device(path: &Path) -> bool {
-    fs::metadata(path)
-        .is_ok_and(|about| about.file_type().is_char_device() || about.file_type().is_block_device())
-}
-
 // ---- words -----------------------------------------------------------------------
 
-fn parts(word: &OsStr, at: u8) -> Vec<&OsStr> {
+pub fn parts(word: &OsStr, at: u8) -> Vec<&OsStr> {
     word.as_bytes().split(|byte| *byte == at).map(OsStr::from_bytes).collect()
 }
 
@@ -445,6 +369,6 @@ fn pair(word: &OsStr) -> (String, Option<&OsStr>) {
     (key, halves.next())
 }
 
-fn text(word: &OsStr) -> Result<&str> {
+pub fn text(word: &OsStr) -> Result<&str> {
     word.to_str().with_context(|| format!("{word:?} is not plain text"))
 }

@@ -3,7 +3,7 @@
 use crate::{
     container::find::{self, Container, State},
     image::Store,
-    show::columns::{fit, print},
+    show::columns::{self, cell, print},
 };
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -69,6 +69,10 @@ fn words(container: &Container) -> Vec<String> {
     container.record.config.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
+fn command(container: &Container) -> String {
+    words(container).join(" ").replace(char::is_control, "?")
+}
+
 /// Its image's name, or the directory that was named with `--rootfs`.
 fn image(container: &Container) -> String {
     let record = &container.record;
@@ -79,20 +83,30 @@ fn image(container: &Container) -> String {
 }
 
 fn table(containers: &[Container]) -> String {
-    let width = containers.iter().map(|container| container.name.len()).max().unwrap_or(0).max("NAME".len());
+    // Each column is as wide as what is in it.
+    let width = |head: &str, most: usize, text: fn(&Container) -> String| {
+        containers
+            .iter()
+            .map(|container| columns::width(&text(container)))
+            .max()
+            .unwrap_or(0)
+            .clamp(head.len(), most)
+    };
+    let names = width("NAME", 64, |container| container.name.clone());
+    let images = width("IMAGE", 32, image);
+    let commands = width("COMMAND", 24, command);
     let row = |id: &str, name: &str, image: &str, command: &str, state: &str| {
-        format!("{id:12}  {name:width$}  {image:12}  {command:24}  {state}\n")
+        let (name, image, command) = (cell(name, names), cell(image, images), cell(command, commands));
+        format!("{id:12}  {name}  {image}  {command}  {state}\n")
     };
     let mut text = row("ID", "NAME", "IMAGE", "COMMAND", "STATE");
     for container in containers {
-        let plain = words(container).join(" ").replace(char::is_control, "?");
         let state = match &container.state {
             State::Ended(ended) if ended.lost => format!("lost {}", ago(&ended.at)),
             State::Ended(ended) => format!("exited ({}) {}", ended.code, ago(&ended.at)),
             state => format!("{} {}", state.word(), since(&container.record.created)),
         };
-        let image = fit(&image(container), 12);
-        text += &row(&container.id, &container.name, &image, &fit(&plain, 24), &state);
+        text += &row(&container.id, &container.name, &image(container), &command(container), &state);
     }
     text
 }

@@ -10,6 +10,7 @@ use crate::{
         self, name,
         record::{self, Record, Stop},
         streams::{Pipes, Streams},
+        volume,
         waiter::{self, Fate},
     },
     facts,
@@ -214,11 +215,14 @@ impl Run {
         let _hold = image.map(Image::hold).transpose()?;
         let record = self.record(config, image)?;
         let claim = record::claim(&record, store).map_err(|error| store.explain(error))?;
-        let outcome = self.write_id(&record.config.id).and_then(|()| run::run(&record.config));
+        let outcome = self
+            .write_id(&record.config.id)
+            .and_then(|()| volume::make_anonymous(store, &record.config))
+            .and_then(|()| run::run(&record.config));
         let ran = record.config.streams.runs().get();
         let settled = match &outcome {
             Ok(code) if record.config.keep && ran => claim.keep(*code),
-            _ => claim.release(),
+            _ => claim.release(store, &record.config),
         };
         outcome.and_then(|code| settled.map(|()| code))
     }
@@ -392,7 +396,12 @@ impl Run {
             None if layers.contains(Layer::Userns) => self.namespaces.ids()?,
             None => Ids::of_surroundings(),
         };
-        let mounts = self.mounts.mounts(store, layers, self.privileged)?;
+        let mounts = self.mounts.mounts(
+            store,
+            layers,
+            self.privileged,
+            defaults.volumes().as_deref().unwrap_or_default(),
+        )?;
         namespaces::check(&ids, layers, &mounts)?;
         Ok(Config {
             command: self.command(words, &defaults)?,

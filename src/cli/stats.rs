@@ -7,6 +7,7 @@ use crate::{
         usage::{self, Usage},
     },
     image::{Store, list::human},
+    narrate,
     show::columns::print,
 };
 use anyhow::{Result, bail};
@@ -50,7 +51,11 @@ impl Stats {
         let mut before = self.look(store)?;
         loop {
             sleep(pause);
-            let now = self.look(store)?;
+            let now = self.look_again(store)?;
+            if now.is_empty() && !self.containers.is_empty() {
+                narrate::warn(format_args!("{}: ended", self.containers.join(", ")));
+                return Ok(());
+            }
             let rows: Vec<_> = now.iter().filter_map(|now| row(now, &before)).collect();
             if self.format == Format::Json {
                 let all: Vec<_> = rows.iter().map(about).collect();
@@ -71,6 +76,15 @@ impl Stats {
             return Ok(running.filter_map(|container| Look::at(container).ok()).collect());
         }
         self.containers.iter().map(|word| Look::at(find::find(store, word)?)).collect()
+    }
+
+    /// One that was there and has ended, or was removed, is not worth an error: it is left out.
+    fn look_again(&self, store: &Store) -> Result<Vec<Look>> {
+        if self.containers.is_empty() {
+            return self.look(store);
+        }
+        let there = self.containers.iter().filter_map(|word| find::find(store, word).ok());
+        Ok(there.filter_map(|container| Look::at(container).ok()).collect())
     }
 }
 

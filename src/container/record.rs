@@ -9,6 +9,7 @@
 //! of them ends, however it ends. So a record that can be locked has no living owner, and what it names may
 //! go: all of it, or, where it was to be kept until `rubber rm`, what takes no room on the disk.
 
+use super::volume;
 use crate::{
     config::Config,
     image::store::{Store, make_private},
@@ -89,7 +90,7 @@ pub fn claim(record: &Record, store: &Store) -> Result<Claim> {
     let _only_one = lock(store)?;
     for leftover in dead(store)? {
         // Worth a line, but no reason for this container not to run.
-        let _ = leftover.clear().map_err(crate::report);
+        let _ = leftover.clear(store).map_err(crate::report);
     }
     if let Some(name) = &record.name {
         super::find::is_free(store, name)?;
@@ -128,7 +129,11 @@ pub fn note_first(config: &Config, pid: Pid) -> Result<()> {
 
 impl Claim {
     /// When all that the record names is gone, so can the record be.
-    pub fn release(self) -> Result<()> {
+    pub fn release(self, store: &Store, config: &Config) -> Result<()> {
+        if volume::any_anonymous(config) {
+            let _only_one = lock(store)?;
+            volume::remove_anonymous(store, config)?;
+        }
         sys::remove_tree(&self.file.with_extension(""))?;
         remove_files(&self.file)
     }
@@ -194,14 +199,24 @@ pub struct Leftover {
 /// Removes all that dead containers left, and returns the id of each, or why it could not be removed.
 pub fn sweep(store: &Store) -> Result<Vec<Result<String>>> {
     let _only_one = lock(store)?;
-    Ok(dead(store)?.into_iter().filter_map(|leftover| leftover.clear().transpose()).collect())
+    Ok(dead(store)?.into_iter().filter_map(|leftover| leftover.clear(store).transpose()).collect())
+}
+
+/// What becomes of a container's volumes without a name, when it goes.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Anonymous {
+    Stay,
+    Go,
 }
 
 /// Removes one that has ended, with all that was kept of it. None where it still runs.
-pub fn discard(store: &Store, id: &str) -> Result<Option<()>> {
+pub fn discard(store: &Store, id: &str, volumes: Anonymous) -> Result<Option<()>> {
     let _only_one = lock(store)?;
     let file = store.containers().join(id).with_extension("json");
     let Some(mut leftover) = unowned(file)? else { return Ok(None) };
+    if let (Anonymous::Go, Some(record)) = (volumes, leftover.record()?) {
+        volume::remove_anonymous(store, &record.config)?;
+    }
     leftover.remove().map(|_| Some(()))
 }
 
@@ -226,11 +241,14 @@ fn unowned(file: PathBuf) -> Result<Option<Leftover>> {
 
 impl Leftover {
     /// The id of what was removed; none where it is to be kept, and only says now that it has ended.
-    fn clear(mut self) -> Result<Option<String>> {
+    fn clear(mut self, store: &Store) -> Result<Option<String>> {
         let file = self.file.clone();
         let cleared = self.record().and_then(|record| match record {
             Some(record) if record.config.keep => self.settle(&record).map(|()| None),
-            _ => self.remove().map(Some),
+            Some(record) => {
+                volume::remove_anonymous(store, &record.config).and_then(|()| self.remove()).map(Some)
+            }
+            None => self.remove().map(Some),
         });
         cleared.with_context(|| format!("cannot remove what a dead container left ({})", file.display()))
     }

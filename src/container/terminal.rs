@@ -14,7 +14,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{IoSlice, IoSliceMut, IsTerminal},
     os::{
-        fd::{AsRawFd, FromRawFd},
+        fd::{AsFd, AsRawFd, FromRawFd},
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -37,7 +37,6 @@ pub fn take(config: &Config) -> Result<()> {
     let master =
         OpenOptions::new().read(true).write(true).open(ptmx).with_context(|| format!("open({ptmx:?})"))?;
     let terminal = sys::ioctl_terminal(&master)?;
-    sys::fchown(&terminal, user::account(config)?.uid)?;
     sys::ioctl_controlling_terminal(&terminal)?;
     if config.layers.contains(Layer::Mount) && config.target.is_none() {
         // The first of a devpts of our own.
@@ -55,6 +54,16 @@ pub fn take(config: &Config) -> Result<()> {
     nix::unistd::dup2_stdin(&terminal)?;
     nix::unistd::dup2_stdout(&terminal)?;
     Ok(nix::unistd::dup2_stderr(&terminal)?)
+}
+
+/// Lets the user open it again by its name. Who that is stands in a file of the image's: by now no link in there
+/// leads to the host.
+pub fn give(config: &Config) -> Result<()> {
+    sys::fchown(std::io::stdin().as_fd(), user::account(config)?.uid)
+}
+
+pub fn any(config: &Config) -> bool {
+    config.tty
 }
 
 /// Sends an open file to whoever is at the other end.

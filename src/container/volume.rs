@@ -2,6 +2,7 @@
 
 use super::find;
 use crate::{
+    config::{Config, What},
     image::{Store, store::make_private},
     removal,
 };
@@ -80,6 +81,33 @@ pub fn find(store: &Store, name: &str) -> Result<Volume> {
     }
 }
 
+/// Makes those of `config` that have no name of the user's.
+pub fn make_anonymous(store: &Store, config: &Config) -> Result<()> {
+    anonymous(config).try_for_each(|name| make(store, name).map(drop))
+}
+
+/// Removes them, but for one that another container has, too. Whoever calls this holds the records' lock.
+pub fn remove_anonymous(store: &Store, config: &Config) -> Result<()> {
+    for name in anonymous(config).filter(|name| store.volumes().join(name).is_dir()) {
+        let others = find::all(store)?.into_iter().filter(|other| other.id != config.id);
+        if others.filter(|other| other.has_volume(name)).count() == 0 {
+            destroy(store, name)?;
+        }
+    }
+    Ok(())
+}
+
+pub fn any_anonymous(config: &Config) -> bool {
+    anonymous(config).next().is_some()
+}
+
+fn anonymous(config: &Config) -> impl Iterator<Item = &str> {
+    config.mounts.iter().filter_map(|mount| match &mount.what {
+        What::Volume { name, anonymous: true, .. } => Some(name.as_str()),
+        _ => None,
+    })
+}
+
 /// Removes it with all that is in it, unless a container has it.
 pub fn remove(store: &Store, name: &str) -> Result<()> {
     // No container comes to be meanwhile, and none is half removed.
@@ -89,12 +117,17 @@ pub fn remove(store: &Store, name: &str) -> Result<()> {
         let containers = volume.containers.join(", ");
         bail!("volume {name} is in use by {containers}: rubber rm {}", volume.containers.join(" "));
     }
-    // Under another name first: a kill in the middle leaves no volume that has lost half of its files.
+    destroy(store, name)
+}
+
+/// Under another name first: a kill in the middle leaves no volume that has lost half of its files.
+fn destroy(store: &Store, name: &str) -> Result<()> {
+    let path = path(store, name)?;
     let doomed = store.volumes().join(format!(".removed-{name}"));
     if doomed.exists() {
         removal::remove_tree(&doomed)?;
     }
-    fs::rename(&volume.path, &doomed).with_context(|| format!("rename({:?}, {doomed:?})", volume.path))?;
+    fs::rename(&path, &doomed).with_context(|| format!("rename({path:?}, {doomed:?})"))?;
     removal::remove_tree(&doomed)
 }
 

@@ -1,7 +1,12 @@
 //! Which chapters of the workshop this machine can run.
 
 use super::{Check, Report, State};
+use nix::unistd::geteuid;
 use serde::Serialize;
+
+/// Why chapter 10 cannot be checked.
+pub const ONE_ID: &str =
+    "an ordinary user has only one id in the arena, and nobody to become; as root it can";
 
 /// Each chapter and the checks it stands on.
 #[rustfmt::skip]
@@ -45,11 +50,15 @@ pub fn all(report: &Report) -> Vec<Chapter> {
 fn chapter(number: usize, name: &'static str, needs: &[&str], report: &Report) -> Chapter {
     let find = |state| needs.iter().map(|id| report.check(id)).find(|check| check.state == state);
     let worst = find(State::No).or_else(|| find(State::Limited));
+    let why = match worst {
+        None if name == "user" && !geteuid().is_root() => format!("in rubber run; in rubber learn {ONE_ID}"),
+        _ => worst.map(Check::short).unwrap_or_default(),
+    };
     Chapter {
         chapter: format!("{number:02}"),
         name,
         runs: worst.is_none_or(|check| check.state != State::No),
-        why: worst.map(Check::short).unwrap_or_default(),
+        why,
         fix: worst.and_then(|check| check.fix.clone()),
     }
 }

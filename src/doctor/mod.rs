@@ -15,7 +15,7 @@ mod probe;
 mod store;
 mod userns;
 
-pub use chapters::Chapter;
+pub use chapters::{Chapter, ONE_ID};
 pub use userns::why_no_user_namespace;
 
 use host::{Here, Power};

@@ -58,9 +58,7 @@ pub fn runnable<'a>(chapters: &[&'a Chapter]) -> Vec<&'a Chapter> {
 
 fn why_not(chapter: &Chapter, machine: &[doctor::Chapter]) -> Option<String> {
     if chapter.layer() == "user" && !nix::unistd::geteuid().is_root() {
-        return Some(
-            "an ordinary user has only one id in the arena, and nobody to become; as root it can".into(),
-        );
+        return Some(doctor::ONE_ID.into());
     }
     let found = machine.iter().find(|found| found.name == chapter.layer())?;
     // The doctor's fixes are for `rubber run`.

@@ -3,7 +3,8 @@
 use super::{Chapter, Checkout, Progress, check, editor};
 use crate::show::columns::{print, wrap};
 use anyhow::{Context, Result};
-use std::{path::Path, thread::sleep, time::Duration, time::SystemTime};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::{io::stdout, os::fd::AsFd, path::Path, thread::sleep, time::Duration, time::SystemTime};
 
 /// Polled, because inotify says nothing of network disks and shared folders.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -40,8 +41,18 @@ pub fn watch(checkout: &Checkout) -> Result<u8> {
                 checkout.short(&chapter.exercise())
             ))?;
         }
+        if is_left() {
+            return Ok(0);
+        }
         sleep(PERIOD);
     }
+}
+
+/// Nobody reads what is said here any more: the other end of a pipe is closed.
+fn is_left() -> bool {
+    let out = stdout();
+    let mut fds = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 fn saved(file: &Path) -> Option<SystemTime> {

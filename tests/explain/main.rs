@@ -68,7 +68,16 @@ fn hold(flags: &[&str], output: &Output, processes: &[Process], expected: i32) {
     let mut written: Vec<_> =
         processes.iter().flat_map(|process| &process.writes).map(String::as_str).collect();
     let came = text(&output.stderr) + &text(&output.stdout).replace("\r\n", "\n");
-    let mut lines: Vec<_> = came.split_inclusive('\n').collect();
+    let mut lines = Vec::<String>::new();
+    for line in came.split_inclusive('\n') {
+        match lines.last_mut() {
+            // An error's advice is said together with it.
+            Some(error) if line.starts_with("        ") && error.starts_with("rubber: ") => {
+                error.push_str(line)
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
     written.sort();
     lines.sort();
     assert_eq!(written, lines, "{flags:?}");

@@ -13,8 +13,8 @@ fn a_container_in_the_background_lives_until_it_is_removed() {
         (1, &id.clone().into(), &"running".into())
     );
     let pid = listed[0]["pid"].as_i64().unwrap();
-    let told = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-    assert_eq!(told, "sleep\x001000\0");
+    let told = || std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    wait_until("the sleep", || told() == "sleep\x001000\0");
     assert!(place.fails(&["rm", "box"], 125).contains("still runs: rubber stop box"));
     // Its first process has no handler for TERM, and that is what is told.
     let stopped = place.run(&["stop", "-t", "1", "box"]);

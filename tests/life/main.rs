@@ -5,6 +5,7 @@ mod lab;
 #[path = "../lab/pty.rs"]
 mod pty;
 
+mod anonymous;
 mod background;
 mod joined;
 mod keys;
@@ -13,6 +14,7 @@ mod lost;
 mod many;
 mod printed;
 mod screens;
+mod watched;
 
 use lab::{code, text};
 use std::{
