@@ -3,11 +3,11 @@
 use crate::{
     container::streams::Streams,
     filter::Filter,
+    ids::Ids,
     join::Target,
     layers::{
         Layers, cgroup,
         namespaces::{Donor, Namespace, Namespaces},
-        userns,
     },
     narrate,
     oci::Bundle,
@@ -17,7 +17,7 @@ use nix::sched::CloneFlags;
 use nix::sys::stat::{SFlag, major, minor};
 use serde::{Deserialize, Serialize};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     ffi::OsString,
     os::fd::OwnedFd,
@@ -76,8 +76,11 @@ pub struct Config {
     pub hostname: OsString,
     /// `uid[:gid]` or `name[:group]`; names are the image's.
     pub user: String,
-    /// How many ids a user namespace maps: all the ranges we were given, or just our own.
-    pub ids: userns::Ids,
+    /// Which ids exist inside, and who they are outside.
+    pub ids: Ids,
+    /// Its first process, once that is there.
+    #[serde(skip)]
+    pub first: Cell<i32>,
     #[serde(with = "capabilities")]
     pub capabilities: Vec<Capability>,
     /// Which system calls are let through.

@@ -1,9 +1,43 @@
 //! Which ids there are to give to a container: the caller's own, the ranges of subuid(5), and what is asked for.
 
-use crate::layers::userns::{Ids, Programs, Range};
 use anyhow::{Result, bail};
 use nix::unistd::{getegid, geteuid, getuid};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+
+/// Which ids exist inside.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ids {
+    /// All of them: there is no user namespace of ours.
+    #[default]
+    Hosts,
+    /// Only root, who is the caller outside (or whoever made the namespace we are in).
+    One,
+    /// Those in these ranges.
+    Ranges {
+        uids: Vec<Range>,
+        gids: Vec<Range>,
+        /// newuidmap(1) and newgidmap(1), who may map what an ordinary user may not. Root needs none.
+        programs: Option<Programs>,
+    },
+}
+
+/// `count` ids from `inside` on are `outside` and following on the host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Range {
+    pub inside: u32,
+    pub outside: u32,
+    pub count: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Programs {
+    #[serde(with = "crate::config::word")]
+    pub uids: PathBuf,
+    #[serde(with = "crate::config::word")]
+    pub gids: PathBuf,
+}
 
 impl Ids {
     /// What this machine lets the caller have.
@@ -85,6 +119,13 @@ impl Ids {
             }
         }
     }
+}
+
+/// As uid_map and gid_map take them: user_namespaces(7).
+pub fn lines(ranges: &[Range]) -> String {
+    let lines: Vec<_> =
+        ranges.iter().map(|Range { inside, outside, count }| format!("{inside} {outside} {count}")).collect();
+    lines.join("\n")
 }
 
 /// Whether the caller may map any id.

@@ -1,9 +1,6 @@
 //! Removing a directory that somebody else has filled: an archive, or a container.
 
-use crate::{
-    layers::userns::{self, Ids},
-    sys,
-};
+use crate::{ids::Ids, layers::userns, sys};
 use anyhow::{Context, Error, Result, bail};
 use nix::{
     dir::Dir,

@@ -350,3 +350,52 @@ fn a_reader_who_has_seen_enough_is_no_error() {
     let output = Bed::new().sh("$R 2>said | true; $R 2>>said >&-; cat said");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
 }
+
+/// In a chroot nobody makes a user namespace, whatever the switches say: so they can be set to what a
+/// distribution has them at, over a /proc/sys/kernel that is ours.
+fn with_switch(name: &str, value: &str) -> Option<Report> {
+    let prepare = format!(
+        "mkdir r; mount --rbind / r; mount -t tmpfs k r/proc/sys/kernel; echo {value} >r/proc/sys/kernel/{name}"
+    );
+    if !root() || !possible(&format!("cd $(mktemp -d); unshare -m sh -ec '{prepare}'")) {
+        return None;
+    }
+    let bed = Bed::new();
+    Some(bed.report(&format!("unshare -m sh -ec '{prepare}; exec chroot r {NOBODY} $R --format json'")))
+}
+
+#[test]
+fn debians_switch_for_user_namespaces_is_named() {
+    let Some(report) = with_switch("unprivileged_userns_clone", "0") else { return };
+    let (state, found, fix) = report.check("userns");
+    assert_eq!((state, fix), ("no", "sudo sysctl -w kernel.unprivileged_userns_clone=1"), "{found}");
+    assert!(found.starts_with("kernel.unprivileged_userns_clone is 0"), "{found}");
+    assert!(!report.runs("13") && report.code == Some(1));
+}
+
+#[test]
+fn ubuntus_apparmor_gets_a_profile_for_this_very_program() {
+    let Some(report) = with_switch("apparmor_restrict_unprivileged_userns", "1") else { return };
+    let (state, found, fix) = report.check("userns");
+    assert!(
+        state == "no" && found.starts_with("AppArmor allows user namespaces only to programs"),
+        "{found}"
+    );
+    let words = ["userns,", "/rubber\"", "| sudo tee /etc/apparmor.d/rubber", "apparmor_parser -r"];
+    assert!(words.iter().all(|word| fix.contains(word)) && fix.lines().count() == 1, "{fix}");
+}
+
+#[test]
+fn cgroups_that_are_not_delegated_are_told_with_the_way_to_get_them() {
+    if !root() {
+        return;
+    }
+    let report = Bed::new().report(&format!("{NOBODY} $R --format json"));
+    let (state, found, fix) = report.check("cgroup.memory");
+    assert_eq!(state, "no", "{found}");
+    match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        true => assert!(found.contains("not delegated to you") && fix.lines().count() == 1, "{found}: {fix}"),
+        false => assert!(!fix.is_empty() && fix.lines().count() == 1, "{found}: {fix}"),
+    }
+    assert!(!report.runs("09") && report.runs("13"), "{found}");
+}

@@ -15,12 +15,12 @@ use crate::{
     },
     facts,
     filter::Filter,
+    ids::Ids,
     image::{self, Image, Pull, Store},
     layers::{
         Layer, Layers,
         cgroup::Place,
         namespaces::{Namespace, Whose},
-        userns::Ids,
     },
     narrate::{self, Form, Narrator},
     oci, run,
@@ -320,7 +320,7 @@ impl Run {
                 "--userns host: only root may make the other namespaces without a user namespace: user_namespaces(7)"
             );
         }
-        let wants_it = self.namespaces.wants_ids()?;
+        let wants_it = self.namespaces.wants_ids()? && layers.contains(Layer::Userns);
         Ok(if needs_it || wants_it { layers.with(Layer::Userns) } else { layers.without(Layer::Userns) })
     }
 
@@ -425,6 +425,7 @@ impl Run {
                 .or(defaults.user().clone().filter(|user| !user.is_empty()))
                 .unwrap_or("0".into()),
             ids,
+            first: Default::default(),
             capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
             seccomp: match security.seccomp {
                 Some(filter) => filter,

@@ -1,15 +1,12 @@
 //! Files and other people's ids: where root gives a container ids of its own, the image and the volumes are shown
 //! to it with owners it knows. Nothing on the disk changes (mount_setattr(2), "ID-mapped mounts").
 
-use super::{
-    lower, overlay,
-    userns::{self, Ids, Range},
-    volumes,
-};
+use super::{lower, overlay, userns, volumes};
 use crate::{
     Exit,
     config::{Config, What},
     container::terminal::{receive, send},
+    ids::{Ids, Range, lines},
     narrate,
     sys::{self, mounts::*},
 };
@@ -120,7 +117,9 @@ fn sample(ids: &Ids) -> Result<OwnedFd> {
     })?;
     drop(making);
     made.read_exact(&mut [0]).context("no user namespace was made")?;
-    userns::map(child, ids)?;
+    let Ids::Ranges { uids, gids, .. } = ids else { bail!("there are no ids to show the files with") };
+    sys::write(Path::new(&format!("/proc/{child}/uid_map")), &lines(uids))?;
+    sys::write(Path::new(&format!("/proc/{child}/gid_map")), &lines(gids))?;
     let file = if narrate::is_dry() { "/dev/null".into() } else { format!("/proc/{child}/ns/user") };
     let user = File::open(&file).with_context(|| format!("open({file:?})"))?;
     release.write_all(&[1])?;
@@ -146,7 +145,8 @@ pub fn fork(config: &Config, name: &'static str, work: impl FnOnce() -> Result<u
         }
         work()
     })?;
-    userns::map(child, &config.ids)?;
+    config.first.set(child.as_raw());
+    userns::map(config)?;
     go.write_all(&[1])?;
     Ok(child)
 }

@@ -13,12 +13,14 @@ pub mod overlay;
 pub mod pivot_root;
 
 pub mod idmap;
+#[cfg_attr(feature = "exercise-ipc", path = "../../workshop/14_ipc/exercise.rs")]
 pub mod ipc;
 pub mod lower;
 #[cfg_attr(feature = "exercise-net", path = "../../workshop/07_net/exercise.rs")]
 pub mod net;
 #[cfg_attr(feature = "exercise-pid", path = "../../workshop/06_pid/exercise.rs")]
 pub mod pid;
+#[cfg_attr(feature = "exercise-userns", path = "../../workshop/13_userns/exercise.rs")]
 pub mod userns;
 #[cfg_attr(feature = "exercise-uts", path = "../../workshop/05_uts/exercise.rs")]
 pub mod uts;

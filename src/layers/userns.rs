@@ -1,52 +1,21 @@
 //! User namespace: root in here, an ordinary user out there.
 
-use crate::{config::Config, narrate, sys};
+use crate::{
+    config::Config,
+    ids::{Ids, Range, lines},
+    narrate, sys,
+};
 use anyhow::{Context, Result, bail};
 use nix::{
     sched::CloneFlags,
     sys::wait::WaitPidFlag,
-    unistd::{Gid, Pid, Uid},
+    unistd::{Gid, Pid, Uid, getpid},
 };
-use serde::{Deserialize, Serialize};
 use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
     process::Command,
 };
-
-/// Which ids exist inside.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ids {
-    /// All of them: there is no user namespace of ours.
-    #[default]
-    Hosts,
-    /// Only root, who is the caller outside (or whoever made the namespace we are in).
-    One,
-    /// Those in these ranges.
-    Ranges {
-        uids: Vec<Range>,
-        gids: Vec<Range>,
-        /// newuidmap(1) and newgidmap(1), who may map what an ordinary user may not. Root needs none.
-        programs: Option<Programs>,
-    },
-}
-
-/// `count` ids from `inside` on are `outside` and following on the host.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Range {
-    pub inside: u32,
-    pub outside: u32,
-    pub count: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Programs {
-    #[serde(with = "crate::config::word")]
-    pub uids: PathBuf,
-    #[serde(with = "crate::config::word")]
-    pub gids: PathBuf,
-}
 
 /// Makes the namespace and says who is who in it. With all capabilities inside
 /// and none outside, this is what lets an ordinary user do the rest, and remove
@@ -66,25 +35,24 @@ pub fn enter(ids: &Ids) -> Result<()> {
 /// One id may be mapped by whoever it belongs to: user_namespaces(7).
 fn map_one() -> Result<()> {
     // Read out here: inside nobody has an id before it is mapped.
-    let (uid, gid) = (Uid::effective(), Gid::effective());
+    let (uid, gid) = (Uid::effective().as_raw(), Gid::effective().as_raw());
+    let only = |outside| [Range { inside: 0, outside, count: 1 }];
     sys::unshare(CloneFlags::CLONE_NEWUSER)?;
-    // Without this a group that denies something could be dropped (CVE-2014-8989).
-    sys::write(Path::new("/proc/self/setgroups"), "deny")?;
-    sys::write(Path::new("/proc/self/uid_map"), &format!("0 {uid} 1"))?;
-    sys::write(Path::new("/proc/self/gid_map"), &format!("0 {gid} 1"))
+    // A group that denies something could be dropped otherwise (CVE-2014-8989).
+    write_map(Path::new("/proc/self"), "deny", &only(uid), &only(gid))
 }
 
 /// Other people's ids may be mapped only from outside: by root, or by newuidmap(1), which is setuid and reads
 /// /etc/subuid. So a process that was forked beforehand does it, and stays there.
 fn map_ranges(ids: &Ids) -> Result<()> {
-    let us = nix::unistd::getpid();
+    let us = getpid();
     let (mut wait, mut go) = std::io::pipe()?;
     let mapper = sys::fork("mapper", || {
         // A rehearsal is one process: nobody else would ever write.
         if !narrate::is_dry() {
             wait.read_exact(&mut [0])?;
         }
-        map(us, ids)?;
+        map_from_outside(us, ids)?;
         Ok(0)
     })?;
     sys::unshare(CloneFlags::CLONE_NEWUSER)?;
@@ -96,8 +64,12 @@ fn map_ranges(ids: &Ids) -> Result<()> {
     }
 }
 
-/// Says who is who in the user namespace of process `pid`.
-pub fn map(pid: Pid, ids: &Ids) -> Result<()> {
+/// Says who is who in the namespace of the first process, which waits for it: root's way, see `idmap`.
+pub fn map(config: &Config) -> Result<()> {
+    map_from_outside(Pid::from_raw(config.first.get()), &config.ids)
+}
+
+fn map_from_outside(pid: Pid, ids: &Ids) -> Result<()> {
     let Ids::Ranges { uids, gids, programs } = ids else { return Ok(()) };
     match programs {
         Some(_) if narrate::is_dry() => Ok(()),
@@ -105,17 +77,15 @@ pub fn map(pid: Pid, ids: &Ids) -> Result<()> {
             run(&programs.uids, pid, uids)?;
             run(&programs.gids, pid, gids)
         }
-        None => {
-            let file = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
-            sys::write(&file("uid_map"), &lines(uids))?;
-            sys::write(&file("gid_map"), &lines(gids))
-        }
+        None => write_map(&PathBuf::from(format!("/proc/{pid}")), "allow", uids, gids),
     }
 }
 
-fn lines(ranges: &[Range]) -> String {
-    let line = |range: &Range| format!("{} {} {}\n", range.inside, range.outside, range.count);
-    ranges.iter().map(line).collect()
+/// All three can be written once, and only in this order: with its group ids mapped, a namespace has them for good.
+fn write_map(process: &Path, setgroups: &str, uids: &[Range], gids: &[Range]) -> Result<()> {
+    sys::write(&process.join("setgroups"), setgroups)?;
+    sys::write(&process.join("uid_map"), &lines(uids))?;
+    sys::write(&process.join("gid_map"), &lines(gids))
 }
 
 fn run(program: &Path, pid: Pid, ranges: &[Range]) -> Result<()> {

@@ -6,6 +6,7 @@ use crate::layers::{
     cpu,
 };
 use caps::Capability;
+use nix::unistd::{getegid, geteuid};
 use serde_json::{Value, json};
 
 /// A group the caller is in, that the container should not be.
@@ -31,13 +32,36 @@ pub fn run(nonce: &str, secret: &str) -> Value {
     run["uid"] = (1000 + number(4)).into();
     run["gid"] = (2000 + number(6)).into();
     run["hosts_group"] = HOSTS_GROUP.into();
-    run["caller"] = if nix::unistd::geteuid().is_root() { "root" } else { "user" }.into();
+    run["caller"] = if geteuid().is_root() { "root" } else { "user" }.into();
+    run["ids"] = ids(number(4), number(6));
+    // Two clocks that are ahead, by another number of seconds each.
+    run["monotonic"] = (100_000 + 1000 * number(8)).into();
+    run["boottime"] = (10_000_000 + 1000 * number(10)).into();
     run["hosts_capability"] = HOSTS_CAPABILITY.to_string().into();
     run["capabilities"] = two_of(number(0) as usize, number(2) as usize);
     run["expected_code"] = (64 + number(8) % 32).into();
     run["nonce"] = nonce.into();
     run["secret"] = secret.into();
     run
+}
+
+/// Who root and the others inside are to be. Only root may give away other ids than its own.
+fn ids(a: u32, b: u32) -> Value {
+    let (uid, gid, count) = match geteuid().is_root() {
+        true => (1_000_000 + (a << 16), 100_000_000 + (b << 16), 1 << 16),
+        false => (geteuid().as_raw(), getegid().as_raw(), 1),
+    };
+    let map = |outside: u32| format!("0:{outside}:{count}");
+    json!({
+        "uid": uid,
+        "gid": gid,
+        "count": count,
+        "uidmap": map(uid),
+        "gidmap": map(gid),
+        "one": format!("\"0 {uid} 1\""),
+        "swapped": format!("{uid} 0 {count}"),
+        "setgroups": if count == 1 { "deny" } else { "allow" },
+    })
 }
 
 /// In the kernel's order.

@@ -47,6 +47,8 @@ pub struct Orders {
     pub bystander: i32,
     /// A service on the host's 127.0.0.1.
     pub port: u16,
+    /// A message queue of the host's.
+    pub queue: i32,
     /// Another, on an abstract socket (unix(7)).
     pub socket: String,
 }
@@ -96,6 +98,8 @@ const ALL: &[(&str, Attack)] = &[
     ("raw", raw),
     ("clock", clock),
     ("give", give),
+    ("roots", owner),
+    ("queue", queue),
 ];
 
 pub fn attempt(name: &str, orders: &Orders) -> Told {
@@ -324,4 +328,13 @@ fn in_child(name: &'static str, work: impl FnOnce() -> Result<String>) -> Result
         WaitStatus::Signaled(_, signal, _) => bail!("killed by {signal}"),
         _ => bail!(text),
     }
+}
+
+// ---- 14 ipc --------------------------------------------------------------------------
+
+/// Takes a message that is not for us. A queue has no file: only its key, and that is for all of its namespace.
+fn queue(orders: &Orders) -> Result<Value> {
+    let queue = sys::msgget(orders.queue, 0)?;
+    let message = sys::msgrcv(queue)?;
+    Ok(String::from_utf8_lossy(&message).into_owned().into())
 }

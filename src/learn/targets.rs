@@ -7,6 +7,7 @@ use super::{
 use crate::{facts, sys};
 use anyhow::Result;
 use nix::{
+    libc,
     sys::{
         socket::{MsgFlags, recv},
         wait::{WaitPidFlag, WaitStatus, waitpid},
@@ -37,7 +38,10 @@ pub struct Targets {
 }
 
 impl Targets {
-    pub fn new(attacks: &[String], nonce: &str) -> Result<Targets> {
+    pub fn new(attacks: &[String], nonce: &str, secret: &str) -> Result<Targets> {
+        // Any number that is not taken; and who is not in this namespace cannot even guess it.
+        let key = i32::from_str_radix(&nonce[..7], 16)?;
+        sys::msgsnd(sys::msgget(key, libc::IPC_CREAT | 0o666)?, secret.as_bytes())?;
         let bystander = sys::fork("bystander", || {
             loop {
                 nix::unistd::pause();
@@ -54,6 +58,7 @@ impl Targets {
             canary: ground::CANARY.into(),
             bystander: bystander.as_raw(),
             port: loopback.local_addr()?.port(),
+            queue: key,
             socket: name,
         };
         Ok(Targets { bystander, loopback, socket, orders })

@@ -75,7 +75,7 @@ pub fn watch(attempt: &Attempt) -> Result<Value> {
     // Forked before there is a socket whose ends it would hold open.
     let targets = match attempt.attacks.is_empty() {
         true => None,
-        false => Some(Targets::new(&attempt.attacks, &nonce)?),
+        false => Some(Targets::new(&attempt.attacks, &nonce, &secret)?),
     };
     let (socket, stdin) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     let image = fs::metadata(ground::IMAGE)?.ino();
@@ -256,6 +256,11 @@ impl Watch {
         let Ok(answer) = serde_json::from_slice::<Answer>(message) else { return Ok(()) };
         self.look_at(sender);
         let is_probe = is_probe(sender) && self.probe == Some(sender) && answer.nonce == self.question.nonce;
+        // Where in the tree it believes to be, of each controller.
+        let seen = answer.inside["cgroup"]["paths"].as_object();
+        let seen: Vec<_> =
+            seen.into_iter().flat_map(|paths| paths.values()).filter_map(Value::as_str).collect();
+        self.facts["run"]["groups_seen"] = seen.join(" ").into();
         self.facts["inside"] = answer.inside;
         self.facts["host"] = host();
         if let Ok(rubber) = facts::of(&self.rubber.to_string()) {
@@ -334,6 +339,9 @@ impl Watch {
         self.facts["run"]["error"] = error.into();
         self.facts["run"]["output"] = text(&self.said[0]).into();
         let told: Vec<Value> = told.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let by_host =
+            told.iter().filter(|line| line["who"] == "host").filter_map(|line| line["call"].as_str());
+        self.facts["run"]["told_by_host"] = by_host.collect::<Vec<_>>().join("\n").into();
         let calls = told.iter().filter_map(|line| line["call"].as_str());
         self.facts["run"]["told"] = calls.collect::<Vec<_>>().join("\n").into();
         self.facts["run"]["calls"] = told.into();

@@ -209,6 +209,41 @@ pub fn pidfd_send_signal(pidfd: &OwnedFd, signal: i32) -> Result<()> {
     }
 }
 
+/// Finds the System V message queue of this key, or makes it where `flags` say so.
+pub fn msgget(key: i32, flags: i32) -> Result<i32> {
+    // SAFETY: no pointers.
+    call(format_args!("msgget({key:#x}, {flags:#o})"), || Errno::result(unsafe { libc::msgget(key, flags) }))
+}
+
+/// What a queue takes and gives: a number above 0 that says what kind it is, and the text.
+#[repr(C)]
+struct Message {
+    kind: libc::c_long,
+    text: [u8; 64],
+}
+
+/// Puts a message of at most 64 bytes into the queue.
+pub fn msgsnd(queue: i32, text: &[u8]) -> Result<()> {
+    let mut message = Message { kind: 1, text: [0; 64] };
+    message.text[..text.len()].copy_from_slice(text);
+    // SAFETY: the message is ours, and as long as that.
+    call(format_args!("msgsnd({queue}, ..., {}, IPC_NOWAIT)", text.len()), || {
+        let sent = unsafe { libc::msgsnd(queue, (&raw const message).cast(), text.len(), libc::IPC_NOWAIT) };
+        Errno::result(sent).map(drop)
+    })
+}
+
+/// Takes the first message out of the queue, if there is one.
+pub fn msgrcv(queue: i32) -> Result<Vec<u8>> {
+    let mut message = Message { kind: 0, text: [0; 64] };
+    // SAFETY: as above, and the kernel writes no more than 64 bytes of text.
+    let length = call(format_args!("msgrcv({queue}, ..., 64, 0, IPC_NOWAIT)"), || {
+        let got = unsafe { libc::msgrcv(queue, (&raw mut message).cast(), 64, 0, libc::IPC_NOWAIT) };
+        Errno::result(got).map(|length| length as usize)
+    })?;
+    Ok(message.text[..length].to_vec())
+}
+
 /// Hides this process's memory and /proc/PID/exe from whoever is in the
 /// container with it.
 pub fn prctl_not_dumpable() -> Result<()> {

@@ -73,6 +73,8 @@ fn holds(word: &str, path: &str) -> bool {
     match word {
         "refresh" => true,
         "root" => lab::is_root(),
+        // An image on an overlay cannot be shown with other owners.
+        "maps" => lab::is_root() && !lab::on_overlay(),
         "user" => !lab::is_root(),
         "v1" => !is_v2 && limited(),
         "v2" => is_v2 && limited(),

@@ -169,6 +169,9 @@ fn choice() -> u8 {
 /// None where it is the layer's own business, or speaks of the layer's own types.
 fn handed_on(function: &str, versions: &[(String, String)]) -> Option<String> {
     let (name, head) = (name(function), function.lines().next()?.strip_prefix("pub ")?);
+    if !head.contains("(config: &Config)") && !head.contains("(_: &Config)") {
+        return None;
+    }
     let result =
         ["Result<()>", "bool"].into_iter().find(|result| head.ends_with(&format!("-> {result} {{")))?;
     let mut text = format!("\npub fn {name}(config: &Config) -> {result} {{\n    match choice() {{\n");

@@ -1,7 +1,7 @@
 //! The user: a number to the kernel, a name only to /etc/passwd, the image's.
 
-use super::{Layer, userns::Ids};
-use crate::{config::Config, learn::not_yet, sys};
+use super::Layer;
+use crate::{config::Config, ids::Ids, learn::not_yet, sys};
 use anyhow::{Context, Result, bail};
 use nix::{
     fcntl::OFlag,

@@ -17,6 +17,8 @@ const DEMOS: &[(Layer, &str)] = &[
     (Layer::Memory, include_str!("../../../workshop/09_memory/demo.toml")),
     (Layer::User, include_str!("../../../workshop/10_user/demo.toml")),
     (Layer::Capabilities, include_str!("../../../workshop/11_capabilities/demo.toml")),
+    (Layer::Userns, include_str!("../../../workshop/13_userns/demo.toml")),
+    (Layer::Ipc, include_str!("../../../workshop/14_ipc/demo.toml")),
 ];
 
 pub struct Chapter {

@@ -23,11 +23,13 @@ pub use terminal::is_fit;
 
 use crate::{
     doctor,
+    ids::Ids,
     image::{self, Image, Pull, Store, elf},
-    layers::{Layer, userns::Ids},
+    layers::Layer,
     narrate,
 };
 use anyhow::{Context, Result};
+use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 use std::{fs::File, path::Path};
 
 /// What every beat needs to run.
@@ -62,6 +64,14 @@ impl Ground {
             return Some(
                 "an ordinary user has one id here, and nobody to become (rubber doctor: ids)".into(),
             );
+        }
+        if layer == Layer::Userns && !stand_in::is_able() {
+            return Some("an ordinary user's container is in a user namespace at every stage".into());
+        }
+        let is_overlay =
+            |store: &Path| statfs(store).is_ok_and(|about| about.filesystem_type() == OVERLAYFS_SUPER_MAGIC);
+        if layer == Layer::Userns && is_overlay(self.store.root()) {
+            return Some("the store is on an overlay, whose files cannot be shown with other owners".into());
         }
         let found = self.chapters.iter().find(|found| found.name == layer.name())?;
         (!found.runs).then(|| found.why.clone())

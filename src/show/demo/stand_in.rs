@@ -2,12 +2,7 @@
 //! demo breaks is broken in there.
 
 use super::{Ground, service};
-use crate::{
-    image,
-    layers::userns::{self, Ids},
-    learn::ground,
-    sys,
-};
+use crate::{ids::Ids, image, layers::userns, learn::ground, sys};
 use anyhow::{Context, Result, bail};
 use caps::{CapSet, Capability};
 use nix::{
