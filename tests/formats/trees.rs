@@ -31,8 +31,8 @@ fn facts(root: &Path) -> BTreeMap<PathBuf, String> {
         let about = fs::symlink_metadata(&full).unwrap();
         let kind = about.file_type();
         let mut line = format!("{:o} {}:{} rdev {}", about.mode(), about.uid(), about.gid(), about.rdev());
-        // The root directory's own time is that of the container's layer.
-        if !path.as_os_str().is_empty() {
+        // Where a name of the container's own is made, the time is the container's.
+        if !["", "etc"].iter().any(|made_in| path == Path::new(made_in)) {
             line += &format!(" time {}.{:09}", about.mtime(), about.mtime_nsec());
         }
         let names = xattr::list(&full).map(|names| names.collect::<Vec<_>>()).unwrap_or_default();
