@@ -165,6 +165,8 @@ fn document(pieces: &Pieces, descriptor: &Descriptor) -> Result<Vec<u8>> {
     let promised = &descriptor.digest;
     let bytes = pieces.small(&blob_name(promised)?)?;
     let bytes = bytes.with_context(|| format!("its blob {promised} is missing"))?;
+    let (size, there) = (descriptor.size, bytes.len());
+    ensure!(there as u64 == size, "its blob {promised} has {there} bytes, and {size} were promised: refused");
     let found = digest(&bytes);
     ensure!(found == *promised, "what is in it as {promised} is {found}: refused");
     Ok(bytes)

@@ -54,41 +54,43 @@ pub fn image(
     name: Option<Name>,
     platform: &Platform,
 ) -> Result<(Name, Imported)> {
-    let offered = archive::offered(&pieces)?;
-    let chosen = archive::choose(&offered, which)?;
-    let name = match name.or(chosen.name()) {
-        Some(name) => name,
-        None => bail!("the image in it has no name: say what to call it, as in rubber import FILE NAME"),
-    };
-    ensure!(
-        name.as_str() != builtin::NAME,
-        "it is called {name}, which is rubber's own: give it another name"
-    );
-    let imported = image_as(store, pieces, chosen, &name, platform)?;
-    Ok((name, imported))
+    pieces.used(store, |pieces| {
+        let offered = archive::offered(pieces)?;
+        let chosen = archive::choose(&offered, which)?;
+        let name = match name.or(chosen.name()) {
+            Some(name) => name,
+            None => bail!("the image in it has no name: say what to call it, as in rubber import FILE NAME"),
+        };
+        ensure!(
+            name.as_str() != builtin::NAME,
+            "it is called {name}, which is rubber's own: give it another name"
+        );
+        let imported = image_as(store, pieces, chosen, &name, platform)?;
+        Ok((name, imported))
+    })
 }
 
-/// The same for one that has been chosen. What else was in the archive does not stay.
+/// The same for one that has been chosen.
 pub fn image_as(
     store: &Store,
-    pieces: Pieces,
+    pieces: &Pieces,
     chosen: &Offered,
     name: &Name,
     platform: &Platform,
 ) -> Result<Imported> {
-    let found = chosen.find(&pieces, platform)?;
+    let found = chosen.find(pieces, platform)?;
     // An image that is here, under whatever name, is not copied again.
-    let fetched = match assemble::whole(store, &found.config)? {
-        Some(manifest) => Ok((manifest, Vec::new())),
-        None => found.fetch(store, &pieces, platform),
+    let (manifest, blobs) = match assemble::whole(store, &found.config)? {
+        Some(manifest) => (manifest, Vec::new()),
+        None => found.fetch(store, pieces, platform)?,
     };
     let locked = store.lock()?;
-    let assembled = fetched.and_then(|(manifest, _blobs)| {
-        assemble::assemble(&locked, name, &manifest, &found.config, platform, &|_, _| Ok(()))
-    });
-    let dropped = locked.drop_blobs(pieces.brought());
+    let assembled = assemble::assemble(&locked, name, &manifest, &found.config, platform, &|_, _| Ok(()));
+    drop(blobs);
+    if assembled.is_err() {
+        locked.drop_blobs(manifest.layers.into_iter().map(|layer| layer.digest).collect())?;
+    }
     let Assembled { config, left_out, .. } = assembled?;
-    dropped?;
     Ok(Imported { config, left_out })
 }
 

@@ -6,16 +6,21 @@ use super::{
     blobs::{self, Blob},
     manifest::MOST_BYTES,
     store::Store,
+    tape::{Member, Tape},
 };
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
 };
-use tar::{Archive, EntryType};
+use tar::EntryType;
+
+const DAMAGED: &str = "the archive is cut off or damaged";
 
 /// An archive of more files than this is no archive of images.
 const MOST_FILES: usize = 100_000;
@@ -46,44 +51,62 @@ impl<'a> Pieces<'a> {
     /// A plain archive.
     pub fn of_file(mut file: File) -> Result<Pieces<'a>> {
         file.rewind()?;
+        let length = file.metadata()?.len();
         let mut index = Index::new();
-        let mut archive = Archive::new(&file);
-        for entry in archive.entries_with_seek().context("not a tar archive")? {
-            let entry = entry.context("the archive is cut off or damaged")?;
+        let mut tape = Tape::new(BufReader::new(&file));
+        while let Some(member) = tape.next().context(DAMAGED)? {
             ensure!(index.len() < MOST_FILES, "it has more than {MOST_FILES} files");
-            let name = inner(&entry.path()?);
-            let at = match entry.header().entry_type() {
+            let at = match member.kind {
                 EntryType::Regular | EntryType::Continuous => {
-                    At::Bytes(entry.raw_file_position(), entry.size())
+                    let (at, name) = (tape.position(), named(&member));
+                    ensure!(member.size <= length.saturating_sub(at), "the archive is cut off in {name:?}");
+                    At::Bytes(at, member.size)
                 }
-                EntryType::Symlink | EntryType::Link => At::Link(leads_to(&entry, &name)?),
+                EntryType::Symlink | EntryType::Link => At::Link(leads_to(&member)?),
                 _ => continue,
             };
-            index.insert(name, at);
+            index.insert(named(&member), at);
+            tape.leap()?;
         }
         Ok(Pieces::File(file, index))
     }
 
     /// Reads it to its end, and puts all that could belong to an image into the store.
     pub fn of_stream(store: &'a Store, tar: impl Read) -> Result<Pieces<'a>> {
-        let mut stream =
-            Stream { store, small: HashMap::new(), blobs: HashMap::new(), links: HashMap::new() };
-        let mut archive = Archive::new(tar);
-        for entry in archive.entries().context("not a tar archive")? {
-            let mut entry = entry.context("the archive is cut off or damaged")?;
+        let stream = Stream { store, small: HashMap::new(), blobs: HashMap::new(), links: HashMap::new() };
+        let mut pieces = Pieces::Stream(stream);
+        match pieces.fill(tar) {
+            Ok(()) => Ok(pieces),
+            Err(error) => pieces.used(store, |_| Err(error)),
+        }
+    }
+
+    fn fill(&mut self, tar: impl Read) -> Result<()> {
+        let Pieces::Stream(stream) = self else { return Ok(()) };
+        let mut tape = Tape::new(BufReader::with_capacity(1 << 16, tar));
+        while let Some(member) = tape.next().context(DAMAGED)? {
             let count = stream.small.len() + stream.blobs.len() + stream.links.len();
             ensure!(count < MOST_FILES, "it has more than {MOST_FILES} files");
-            let name = inner(&entry.path()?);
-            match entry.header().entry_type() {
-                EntryType::Regular | EntryType::Continuous => stream.take(name, &mut entry)?,
+            match member.kind {
+                EntryType::Regular | EntryType::Continuous => {
+                    stream.take(named(&member), &mut tape.content(), member.size)?;
+                }
                 EntryType::Symlink | EntryType::Link => {
-                    let target = leads_to(&entry, &name)?;
-                    stream.links.insert(name, target);
+                    stream.links.insert(named(&member), leads_to(&member)?);
                 }
                 _ => continue,
             }
         }
-        Ok(Pieces::Stream(stream))
+        Ok(())
+    }
+
+    /// Does something with what is in it, and lets nothing of it stay that no image needs then.
+    pub fn used<T>(self, store: &Store, work: impl FnOnce(&Pieces) -> Result<T>) -> Result<T> {
+        let done = work(&self);
+        let brought = self.brought();
+        let dropped = if brought.is_empty() { Ok(()) } else { store.lock()?.drop_blobs(brought) };
+        let done = done?;
+        dropped.map(|()| done)
     }
 
     /// A file of text; `None` where there is none of that name.
@@ -137,7 +160,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// The blobs that came with it and that nobody may need.
-    pub fn brought(self) -> Vec<String> {
+    fn brought(self) -> Vec<String> {
         match self {
             Pieces::Stream(stream) => stream.blobs.into_values().map(|blob| blob.digest).collect(),
             _ => Vec::new(),
@@ -146,7 +169,7 @@ impl<'a> Pieces<'a> {
 }
 
 impl Stream<'_> {
-    fn take(&mut self, name: PathBuf, entry: &mut impl Read) -> Result<()> {
+    fn take(&mut self, name: PathBuf, entry: &mut impl Read, size: u64) -> Result<()> {
         let is_table =
             ["index.json", "manifest.json", "oci-layout"].iter().any(|table| name == Path::new(table));
         if is_table {
@@ -165,7 +188,11 @@ impl Stream<'_> {
             let copied = io::copy(entry, &mut blob).context("the archive is cut off or damaged");
             let copied = copied.map_err(|error| self.store.explain(error));
             let blob = match copied {
-                Ok(_) => blob.finish()?,
+                Ok(there) if there == size => blob.finish()?,
+                Ok(there) => {
+                    blob.forget()?;
+                    bail!("the archive is cut off: {there} of {size} bytes of {name:?} are there");
+                }
                 Err(error) => {
                     blob.forget()?;
                     return Err(error);
@@ -178,14 +205,18 @@ impl Stream<'_> {
 }
 
 /// A name without the `./` that some begin with.
-fn inner(path: &Path) -> PathBuf {
+pub fn inner(path: &Path) -> PathBuf {
     path.components().filter(|part| !matches!(part, Component::CurDir)).collect()
 }
 
+fn named(member: &Member) -> PathBuf {
+    inner(Path::new(OsStr::from_bytes(&member.name)))
+}
+
 /// The name in the archive that a link stands for: docker saves a layer once, and links.
-fn leads_to(entry: &tar::Entry<impl Read>, name: &Path) -> Result<PathBuf> {
-    let target = entry.link_name()?.with_context(|| format!("the link {name:?} leads nowhere"))?;
-    let mut path = match entry.header().entry_type() {
+fn leads_to(member: &Member) -> Result<PathBuf> {
+    let (name, target) = (named(member), Path::new(OsStr::from_bytes(&member.link)));
+    let mut path = match member.kind {
         EntryType::Symlink => name.parent().unwrap_or(Path::new("")).to_owned(),
         _ => PathBuf::new(),
     };

@@ -7,16 +7,19 @@ use super::{
     import::{Imported, Origin},
     manifest::Platform,
     name::Name,
-    pieces::Pieces,
+    pieces::{Pieces, inner},
     store::Store,
     stream::{self, Hashing},
+    tape::Tape,
 };
 use anyhow::{Context, Result, bail};
 use oci_spec::image::ImageConfiguration;
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, Cursor, Read, Seek},
-    path::{Component, Path, PathBuf},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
 };
 
 pub struct Source {
@@ -103,16 +106,15 @@ impl Source {
     pub fn resolve(&self, store: &Store) -> Result<Image> {
         let platform = Platform::here();
         let name = match self.open(store, |source, _| source)? {
-            Opened::Images(pieces) => {
-                let offered = archive::offered(&pieces)?;
+            Opened::Images(pieces) => pieces.used(store, |pieces| {
+                let offered = archive::offered(pieces)?;
                 let chosen = archive::choose(&offered, self.which.as_deref())?;
-                let name = by_content(&chosen.find(&pieces, &platform)?.id())?;
-                match is_there(store, &name)? {
-                    true => drop_brought(store, pieces)?,
-                    false => _ = import::image_as(store, pieces, chosen, &name, &platform)?,
+                let name = by_content(&chosen.find(pieces, &platform)?.id())?;
+                if !is_there(store, &name)? {
+                    import::image_as(store, pieces, chosen, &name, &platform)?;
                 }
-                name
-            }
+                Ok(name)
+            })?,
             Opened::Root(tar) => {
                 let mut hashing = Hashing::new(tar);
                 io::copy(&mut hashing, &mut io::sink()).context("it is cut off or damaged")?;
@@ -140,12 +142,12 @@ impl Source {
     /// The configuration of an image that is in an archive; the store is not touched for it.
     pub fn look(&self, store: &Store) -> Result<Option<(String, ImageConfiguration)>> {
         let Opened::Images(pieces) = self.open(store, |source, _| source)? else { return Ok(None) };
-        let offered = archive::offered(&pieces)?;
-        let found = archive::choose(&offered, self.which.as_deref())?.find(&pieces, &Platform::here())?;
-        let config = serde_json::from_slice(&found.config).context("its config makes no sense")?;
-        let id = found.id();
-        drop_brought(store, pieces)?;
-        Ok(Some((id, config)))
+        pieces.used(store, |pieces| {
+            let offered = archive::offered(pieces)?;
+            let found = archive::choose(&offered, self.which.as_deref())?.find(pieces, &Platform::here())?;
+            let config = serde_json::from_slice(&found.config).context("its config makes no sense")?;
+            Ok(Some((found.id(), config)))
+        })
     }
 }
 
@@ -153,11 +155,6 @@ impl Source {
 fn is_there(store: &Store, name: &Name) -> Result<bool> {
     let Some(config) = store.image(name)? else { return Ok(false) };
     Ok(store.layer_paths(&config)?.iter().all(|layer| layer.is_dir()))
-}
-
-fn drop_brought(store: &Store, pieces: Pieces) -> Result<()> {
-    let brought = pieces.brought();
-    if brought.is_empty() { Ok(()) } else { store.lock()?.drop_blobs(brought) }
 }
 
 /// The digits of a digest are a name like any other, and nobody gives that one.
@@ -195,16 +192,13 @@ fn recognised<'a>(store: &'a Store, mut tar: Box<dyn Read + 'a>, form: Form) -> 
 
 /// An archive of images begins with one of their files, whatever the order: no root filesystem has these.
 fn is_of_images(start: &[u8]) -> bool {
-    let mut archive = tar::Archive::new(start);
-    let Ok(entries) = archive.entries() else { return false };
-    for mut entry in entries.flatten() {
-        let Ok(path) = entry.path() else { return false };
-        let mut parts = path.components().filter(|part| !matches!(part, Component::CurDir));
-        let Some(first) = parts.next() else { continue }; // the directory itself
-        let first = first.as_os_str().to_string_lossy().into_owned();
-        let mut text = [0; 512];
-        let count = entry.read(&mut text).unwrap_or(0);
-        return begins_images(&first, &text[..count]);
+    let mut tape = Tape::new(start);
+    while let Ok(Some(member)) = tape.next() {
+        let name = inner(Path::new(OsStr::from_bytes(&member.name)));
+        let Some(first) = name.components().next() else { continue }; // the directory itself
+        let mut text = Vec::new();
+        let _ = tape.content().take(512).read_to_end(&mut text);
+        return begins_images(&first.as_os_str().to_string_lossy(), &text);
     }
     false
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::time::TimeSpec;
 use std::{
     fs::File,
-    io::{self, BufRead, ErrorKind, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write},
     mem::take,
 };
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
@@ -23,6 +23,8 @@ pub struct Tape<R> {
     /// What is still unread of the last member's content, and the zeros that fill its last block.
     content: u64,
     padding: u64,
+    /// How many bytes have been read.
+    position: u64,
     /// Whether the source came to its end before the archive did.
     pub ended: bool,
 }
@@ -51,7 +53,7 @@ struct Extensions {
 
 impl<R: BufRead> Tape<R> {
     pub fn new(source: R) -> Tape<R> {
-        Tape { source, content: 0, padding: 0, ended: false }
+        Tape { source, content: 0, padding: 0, position: 0, ended: false }
     }
 
     /// The next member; `None` where the archive ends.
@@ -97,8 +99,14 @@ impl<R: BufRead> Tape<R> {
             self.source.consume(part);
             left -= part as u64;
             self.content -= part as u64;
+            self.position += part as u64;
         }
         Ok(())
+    }
+
+    /// The content of the last member, as far as it is unread.
+    pub fn content(&mut self) -> Content<'_, R> {
+        Content { tape: self }
     }
 
     /// Goes on to the next header. The zeros that fill the last block may be missing: then there is none.
@@ -110,7 +118,9 @@ impl<R: BufRead> Tape<R> {
 
     /// Reads on by `count` bytes, or as many as there are.
     fn pass(&mut self, count: u64) -> Result<u64> {
-        Ok(io::copy(&mut self.source.by_ref().take(count), &mut io::sink())?)
+        let passed = io::copy(&mut self.source.by_ref().take(count), &mut io::sink())?;
+        self.position += passed;
+        Ok(passed)
     }
 
     /// `None` at a block of zeros, and at the end of the source.
@@ -118,6 +128,7 @@ impl<R: BufRead> Tape<R> {
         let mut header = Header::new_old();
         let mut block = Vec::new();
         self.source.by_ref().take(BLOCK).read_to_end(&mut block)?;
+        self.position += block.len() as u64;
         self.ended = block.is_empty();
         if self.ended {
             return Ok(None);
@@ -141,6 +152,7 @@ impl<R: BufRead> Tape<R> {
         let size = size.context("a long name or PAX header of more than 1 MiB (or a negative size)")?;
         let mut bytes = Vec::new();
         self.source.by_ref().take(size).read_to_end(&mut bytes)?;
+        self.position += size;
         ensure!(bytes.len() as u64 == size, "the archive is cut off in a long name or PAX header");
         self.padding = size.next_multiple_of(BLOCK) - size;
         Ok(bytes)
@@ -203,6 +215,7 @@ impl<R: BufRead> Tape<R> {
         while more.is_extended() {
             ensure!(parts.list.len() as u64 * 24 < MOST, "a sparse file in too many parts");
             self.source.read_exact(more.as_mut_bytes()).context("the archive is cut off in a sparse file")?;
+            self.position += BLOCK;
             parts.add(&more.sparse)?;
         }
         let size = u64::try_from(number(&gnu.realsize)?).context("its size is negative")?;
@@ -212,6 +225,34 @@ impl<R: BufRead> Tape<R> {
         );
         (member.size, member.parts) = (size, Some(parts.list));
         Ok(())
+    }
+}
+
+impl<R: Read + Seek> Tape<BufReader<R>> {
+    /// Where the content of the last member begins, in bytes, if nothing of it was read.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Passes over the content without reading it.
+    pub fn leap(&mut self) -> Result<()> {
+        let count = take(&mut self.content);
+        self.position += count;
+        self.source.seek_relative(i64::try_from(count)?).context("lseek()")
+    }
+}
+
+/// See `Tape::content`.
+pub struct Content<'a, R> {
+    tape: &'a mut Tape<R>,
+}
+
+impl<R: BufRead> Read for Content<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.tape.source.by_ref().take(self.tape.content).read(into)?;
+        self.tape.content -= count as u64;
+        self.tape.position += count as u64;
+        Ok(count)
     }
 }
 

@@ -5,6 +5,7 @@ mod attacks;
 mod hostile;
 #[path = "../lab/mod.rs"]
 mod lab;
+mod layouts;
 mod place;
 mod recipes;
 mod store;
