@@ -57,7 +57,7 @@ fn table_names_each_layer_as_its_file() {
     let mut files: BTreeSet<_> =
         files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect();
     // What the cgroup layers have in common, whose each namespace is, what is each process's own, and the list itself.
-    let others = ["cgroup", "confinement", "idmap", "masks", "namespaces", "rlimits", "mod"];
+    let others = ["cgroup", "confinement", "idmap", "lower", "masks", "namespaces", "rlimits", "mod"];
     assert!(others.iter().all(|file| files.remove(*file)));
     let layers: BTreeSet<_> = rows().iter().map(|row| row["layer"].as_str().unwrap().to_owned()).collect();
     assert_eq!(layers, files);
