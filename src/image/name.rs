@@ -181,7 +181,7 @@ mod tests {
             "busybox",
             "other/ubuntu:22.04",
             "a",
-            "x_y-z.w/v:Tag-1",
+            "w/x_y-z.v:Tag-1",
             "localhost:5000/a:b",
             "[::1]:5000/a",
             &digest,

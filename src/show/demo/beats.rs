@@ -109,7 +109,7 @@ mod tests {
         let chapters = all().unwrap();
         assert_eq!(
             chapters.iter().map(|chapter| chapter.layer.number()).collect::<Vec<_>>(),
-            Vec::from_iter(0..=10)
+            Vec::from_iter(0..=14)
         );
         for chapter in chapters {
             assert!(chapter.beats.len() >= 2, "{}", chapter.name());
