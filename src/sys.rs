@@ -445,12 +445,9 @@ pub fn bpf_attach(group: &OwnedFd, program: &OwnedFd) -> Result<()> {
     let (group, program) = (group.as_raw_fd() as u64, program.as_raw_fd() as u64);
     let mut attributes = [0_u64; 16];
     attributes[..2].copy_from_slice(&[group | program << 32, BPF_CGROUP_DEVICE | BPF_F_ALLOW_MULTI << 32]);
-    call(
-        format_args!(
-            "bpf(BPF_PROG_ATTACH, {{target_fd={group}, attach_bpf_fd={program}, attach_type=BPF_CGROUP_DEVICE}})"
-        ),
-        || bpf(BPF_PROG_ATTACH, &attributes).map(drop),
-    )
+    call(format_args!("bpf(BPF_PROG_ATTACH, {{attach_type=BPF_CGROUP_DEVICE}})"), || {
+        bpf(BPF_PROG_ATTACH, &attributes).map(drop)
+    })
 }
 
 fn bpf(command: i32, attributes: &[u64; 16]) -> nix::Result<libc::c_long> {

@@ -1,5 +1,6 @@
 //! The command line of the learner's rubber: `run` and nothing else, so that it is built in a moment.
 
+mod ends;
 mod environment;
 mod limits;
 mod mounts;

@@ -51,7 +51,11 @@ fn missing(store: &Store, name: &Name, pull: Pull) -> Result<ImageConfiguration>
     let may_be_pulled = pull == Pull::Missing && recipe.is_none_or(|recipe| recipe.is_elsewhere);
     let why_not = match recipe {
         Some(recipe) if recipe.quick => match recipe::make(store, recipe) {
-            Err(error) if may_be_pulled => format!("{error:#}"),
+            Err(error) if may_be_pulled => {
+                // Where the store is to blame, there is no room for what is pulled either.
+                drop(store.lock()?);
+                format!("{error:#}")
+            }
             done => return done,
         },
         Some(_) if may_be_pulled => {

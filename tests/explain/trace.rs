@@ -185,6 +185,14 @@ impl Call {
                 let length = args[2].split(',').next().unwrap_or_default().trim_end_matches('}');
                 (format!("seccomp({}, {}, {length}}})", args[0], args[1]), false)
             }
+            // Of its attributes those are told that say what it does.
+            "bpf" => {
+                let told = ["prog_type=", "insn_cnt=", "attach_type="];
+                let fields = args[1].trim_matches(['{', '}']).split(", ");
+                let fields: Vec<_> =
+                    fields.filter(|field| told.iter().any(|name| field.starts_with(name))).collect();
+                (format!("bpf({}, {{{}}})", args[0], fields.join(", ")), false)
+            }
             "capset" => (capset(&args[1]).unwrap_or_else(plain), false),
             "execve" => (execve(args), false),
             "kill" => (format!("kill({}, {})", args[0], signal(&args[1])), false),

@@ -60,6 +60,8 @@ pub struct Beat {
     /// Facts that must not.
     #[serde(default)]
     pub stays: Vec<String>,
+    /// Why an ordinary user cannot be shown it.
+    pub root_only: Option<String>,
     /// What the instructor says.
     pub notes: String,
 }

@@ -58,7 +58,8 @@ impl Show<'_> {
     }
 
     fn why_not(&self) -> Option<String> {
-        self.ground.why_not(self.chapters[self.at.0].layer)
+        let (chapter, beat) = self.at;
+        self.ground.why_not(&self.chapters[chapter], beat)
     }
 
     /// To the next beat or the one before, in the chapter beside this one if need be.

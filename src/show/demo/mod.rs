@@ -58,8 +58,13 @@ impl Ground {
         Ok(Ground { store, image, libraries, chapters })
     }
 
-    /// What this machine lacks for the chapter of `layer`.
-    fn why_not(&self, layer: Layer) -> Option<String> {
+    /// What this machine lacks for a beat, or for all of its chapter.
+    fn why_not(&self, chapter: &beats::Chapter, beat: usize) -> Option<String> {
+        let root_only = chapter.beats[beat].root_only.clone().filter(|_| !stand_in::is_able());
+        root_only.or_else(|| self.lacks(chapter.layer))
+    }
+
+    fn lacks(&self, layer: Layer) -> Option<String> {
         if layer == Layer::User && !stand_in::is_able() && Ids::of_caller() == Ids::One {
             return Some(
                 "an ordinary user has one id here, and nobody to become (rubber doctor: ids)".into(),

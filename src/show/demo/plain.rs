@@ -53,7 +53,7 @@ pub fn both(ground: &Ground, chapter: &Chapter, beat: &Beat) -> Result<[Side; 2]
 pub fn beat(ground: &Ground, chapter: &Chapter, number: usize, width: usize) -> Result<[String; 6]> {
     let beat = &chapter.beats[number];
     let (heading, script) = (heading(chapter, number, width), script(beat, width));
-    if let Some(why) = ground.why_not(chapter.layer) {
+    if let Some(why) = ground.why_not(chapter, number) {
         let skipped = paragraph(&format!("skipped: {why}"), width);
         return Ok([heading, script, "\n".to_owned() + &skipped, String::new(), String::new(), "\n".into()]);
     }
@@ -131,7 +131,7 @@ pub fn check(ground: &Ground, chapters: &[Chapter]) -> Result<u8> {
     for chapter in chapters {
         for (number, beat) in chapter.beats.iter().enumerate() {
             let name = format!("{} beat {}: {}", chapter.name(), number + 1, beat.does);
-            if let Some(why) = ground.why_not(chapter.layer) {
+            if let Some(why) = ground.why_not(chapter, number) {
                 print(&format!("skipped: {name}: {why}\n"))?;
                 continue;
             }
