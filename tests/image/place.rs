@@ -1,7 +1,7 @@
 //! A place for one test: a temporary directory with a store in it, and the binary.
 
 use super::lab::skip;
-use nix::{libc, unistd::geteuid};
+use nix::unistd::geteuid;
 use std::{
     fs,
     io::{Read, Write},
@@ -86,23 +86,20 @@ impl Place {
     }
 
     /// Imports what `write` writes, and returns with it how many KiB of memory that took at its peak.
-    #[allow(clippy::zombie_processes)] // wait4(2) is what waits, and tells of the memory, too
     pub fn import_measured(&self, write: impl Fn(&mut dyn Write) -> std::io::Result<()>) -> (Ended, i64) {
         let mut command = self.command(&["import", "-", "it"]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = child.id();
+        let peak = std::thread::spawn(move || highest(pid));
         let mut input = std::io::BufWriter::with_capacity(1 << 16, child.stdin.take().unwrap());
         let _ = write(&mut input).and_then(|()| input.flush());
         drop(input);
         let (mut out, mut err) = (String::new(), String::new());
         child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
         child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        let (mut status, mut usage) = (0, unsafe { std::mem::zeroed::<libc::rusage>() });
-        // SAFETY: a child of ours that nobody has waited for yet, and places for what is told of it.
-        let waited = unsafe { libc::wait4(child.id() as i32, &mut status, 0, &mut usage) };
-        assert_eq!(waited, child.id() as i32);
-        let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
-        (Ended { code, out, err }, usage.ru_maxrss)
+        let peak = peak.join().unwrap();
+        (Ended { code: child.wait().unwrap().code(), out, err }, peak)
     }
 
     /// Runs a shell script in a mount namespace of its own, where `$RUBBER` and `$STORE` are set.
@@ -178,5 +175,17 @@ impl Ended {
         assert_eq!(self.err.lines().count(), 1, "{}", self.err);
         assert!(self.err.starts_with("rubber: ") && self.err.contains(words), "no {words:?} in {}", self.err);
         assert_eq!(self.out, "");
+    }
+}
+
+/// The most memory that process `pid` had, until it ends, in KiB. (Not as wait4(2) tells it: that counts what this
+/// program had, which the process was before its execve.)
+fn highest(pid: u32) -> i64 {
+    let mut peak = 0;
+    loop {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let Some(line) = status.lines().find_map(|line| line.strip_prefix("VmHWM:")) else { return peak };
+        peak = line.trim().trim_end_matches(" kB").parse().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
