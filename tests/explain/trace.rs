@@ -165,7 +165,10 @@ impl Call {
             "mount_setattr" => (plain().replace(" /* MS_??? */", ""), false),
             // Asking for a limit is no news.
             "prlimit64" if args[2] != "NULL" => (plain(), false),
-            "write" if is_kernels(&named) => (format!("write({named:?}, {}, {})", args[1], args[2]), false),
+            // (A number may be a pipe's by now.)
+            "write" if is_kernels(&named) && !args[0].contains("<pipe:") => {
+                (format!("write({named:?}, {}, {})", args[1], args[2]), false)
+            }
             "write" => return None,
             "clone" | "clone3" | "fork" | "vfork" => match is_fork(&args.join("|")) {
                 true => ("fork()".into(), false),
