@@ -71,7 +71,7 @@ fn become_command(config: &Config, env: &[OsString]) -> Result<()> {
 }
 
 /// What was asked for, and HOME from the image's /etc/passwd.
-fn environment(config: &Config) -> Result<Vec<OsString>> {
+pub fn environment(config: &Config) -> Result<Vec<OsString>> {
     let mut env = config.env.clone();
     if value(&env, "HOME").is_none() {
         let mut home = OsString::from("HOME=");
@@ -90,7 +90,7 @@ fn value<'a>(env: &'a [OsString], name: &str) -> Option<&'a OsStr> {
 
 /// The file that `command` names: as it is if it has a slash, else the first
 /// program of that name in the directories of PATH.
-fn find(config: &Config, env: &[OsString]) -> Result<PathBuf> {
+pub fn find(config: &Config, env: &[OsString]) -> Result<PathBuf> {
     let command = &config.command[0];
     if command.as_bytes().contains(&b'/') {
         return Ok(command.into());
@@ -118,7 +118,7 @@ fn find(config: &Config, env: &[OsString]) -> Result<PathBuf> {
 /// Puts the ways in which a program cannot be started into words; the kernel
 /// has one errno for "not there" and "its interpreter is not there".
 /// Exit codes as docker's and the shell's: 127 not found, 126 cannot be run.
-fn why_not(program: &Path, error: Error) -> Error {
+pub fn why_not(program: &Path, error: Error) -> Error {
     let errno = error.downcast_ref::<Errno>().copied().unwrap_or(Errno::UnknownErrno);
     let (code, why) = match errno {
         Errno::ENOENT if !program.exists() => (127, "not found inside the container".into()),
@@ -161,10 +161,10 @@ fn interpreter_missing(program: &Path) -> String {
     }
 }
 
-fn c_string(text: &OsStr) -> Result<CString> {
+pub fn c_string(text: &OsStr) -> Result<CString> {
     Ok(CString::new(text.as_bytes())?)
 }
 
-fn c_strings(texts: &[OsString]) -> Result<Vec<CString>> {
+pub fn c_strings(texts: &[OsString]) -> Result<Vec<CString>> {
     texts.iter().map(|text| c_string(text)).collect()
 }
