@@ -109,11 +109,16 @@ fn control_keys_reach_the_command() {
     let mut terminal = shell(&place, "run -it --rm --name box busybox sh");
     terminal.wait_for("# ");
     terminal.type_in("sleep 1000\n");
-    wait_until("the sleep", || place.say(&["top", "box"]).contains("sleep 1000"));
+    let sleeps = || {
+        let is_asleep = |line: &str| line.contains("sleeping") && line.ends_with("sleep 1000");
+        place.say(&["top", "box"]).lines().any(is_asleep)
+    };
+    wait_until("the sleep", sleeps);
     terminal.type_in("\x1a");
     terminal.wait_for("Stopped");
     terminal.type_in("fg\n");
-    wait_until("going on", || place.say(&["top", "box"]).contains("sleep 1000"));
+    // It has the terminal back before it goes on.
+    wait_until("going on", sleeps);
     terminal.type_in("\x03");
     terminal.type_in("echo code $?\n");
     terminal.wait_for("code 130");
