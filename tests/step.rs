@@ -4,7 +4,7 @@ mod lab;
 #[path = "lab/pty.rs"]
 mod pty;
 
-use lab::{code, is_root, rubber, store, text};
+use lab::{code, rubber, store, text};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -74,7 +74,7 @@ fn step_waits_before_each_step_and_leaves_the_rest_to_the_command() {
     assert_eq!(code(&unattended), 7, "{unattended:?}");
     assert!(unattended.stdout.is_empty());
     let steps = prompts(&unattended);
-    assert_eq!(steps, announced_while_building(), "{}", text(&unattended.stderr));
+    assert_eq!(steps, announced_while_building(&script), "{}", text(&unattended.stderr));
 
     let rest = "first\n\nno newline at the end";
     let output = step(&script, &("\n".repeat(steps) + rest));
@@ -86,16 +86,13 @@ fn step_waits_before_each_step_and_leaves_the_rest_to_the_command() {
     assert_eq!(prompts(&output), steps + 1);
 }
 
-/// The rows of `rubber layers` that are on for us, without those that clean up (they are not asked for).
-fn announced_while_building() -> usize {
-    let output = rubber(["layers", "--format", "json"]).output().unwrap();
-    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let rows = rows.as_array().unwrap();
-    let built = rows.iter().rposition(|row| row["who"] == "pid 1").unwrap();
-    let is_on = |row: &&serde_json::Value| {
-        row["unless"].is_null() && row["if_asked_for"] == false && (row["layer"] != "userns" || !is_root())
-    };
-    rows[..=built].iter().filter(is_on).count()
+/// The steps of the plan, without those that clean up (they are not asked for).
+fn announced_while_building(command: &[&str]) -> usize {
+    let output = rubber([&["run", "--dry-run"], command].concat()).output().unwrap();
+    let plan = text(&output.stderr);
+    let steps: Vec<_> =
+        plan.lines().filter(|line| line.ends_with("(host)") || line.ends_with("(pid 1)")).collect();
+    steps.iter().rposition(|line| line.ends_with("(pid 1)")).unwrap() + 1
 }
 
 #[test]

@@ -110,6 +110,10 @@ fn attacks_apart_no_chapter_passes_without_its_layer() {
     let chapters = chapters();
     // tests/workshop tries that, too.
     for (before, chapter) in chapters.iter().zip(&chapters[1..]).filter(|_| !lab::few()) {
+        if chapter.layer == "userns" && !lab::is_root() {
+            lab::skip(&chapter.id, "an ordinary user's container is in a user namespace at every stage");
+            continue;
+        }
         let found = check(&sources(), chapter, &before.layer);
         if is_missing(chapter, &found) {
             continue;

@@ -108,8 +108,10 @@ fn text_teaches_what_the_layer_calls() {
     let mut known = 0;
     for (name, toml, _) in crate::chapters() {
         let layer = name.split('/').nth(1).unwrap().split_once('_').unwrap().1.to_owned();
-        let plan =
-            lab::rubber(["run", "--dry-run", "--until", &layer, "-m", "32m", "-u", "0", "busybox", "true"]);
+        let asked = ["-m", "32m", "-u", "0", "--security-opt", "no-new-privileges"];
+        let plan = lab::rubber(
+            [&["run", "--dry-run", "--until", &layer], &asked[..], &["busybox", "true"]].concat(),
+        );
         let told = lab::text(&{ plan }.output().unwrap().stderr);
         for word in toml["teaches"].as_array().unwrap().iter().filter_map(|word| word.as_str()) {
             let is_flag = word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
