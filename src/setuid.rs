@@ -4,9 +4,10 @@
 use anyhow::{Result, bail};
 use caps::CapSet;
 use nix::{
-    libc,
+    libc::{self, S_ISGID, S_ISUID},
     unistd::{getegid, geteuid, getgid, getuid},
 };
+use std::os::unix::fs::MetadataExt;
 
 /// All that its caller says would have to be taken for an attack: words, files, variables, limits.
 pub fn refuse() -> Result<()> {
@@ -15,11 +16,11 @@ pub fn refuse() -> Result<()> {
         return Ok(());
     }
     let lent = match () {
-        // Security modules set AT_SECURE too, which lends nobody anything.
-        () if getuid() != geteuid() => {
+        // Security modules set AT_SECURE too, which lends nobody anything. And a caller may be two users by itself.
+        () if getuid() != geteuid() && is_marked(S_ISUID) => {
             format!("uid {} called it, and it would be uid {}", getuid(), geteuid())
         }
-        () if getgid() != getegid() => {
+        () if getgid() != getegid() && is_marked(S_ISGID) => {
             format!("gid {} called it, and it would be gid {}", getgid(), getegid())
         }
         () if !getuid().is_root() && has_capabilities() => "its file has capabilities".into(),
@@ -29,6 +30,11 @@ pub fn refuse() -> Result<()> {
         "refuses to lend its caller power: {lent}\n        \
          it works as an ordinary user without: chmod ug-s and setcap -r its file (getauxval(3), AT_SECURE)"
     )
+}
+
+/// Whether our file has this bit of inode(7); one that cannot be looked at may have.
+fn is_marked(bit: u32) -> bool {
+    !std::fs::metadata("/proc/self/exe").is_ok_and(|about| about.mode() & bit == 0)
 }
 
 /// Ambient ones are no loan of ours: the caller has them.

@@ -57,6 +57,10 @@ fn attach(config: &Config) -> Result<()> {
         narrate::note(format_args!("no cgroup: the tree is not ours to divide (rubber doctor says why)"));
         return Ok(());
     };
+    // The group of all controllers, where no layer before this one has made it.
+    for group in config.cgroup.made_by(Layer::Devices) {
+        sys::mkdir(&group.dir, 0o755)?;
+    }
     let program = sys::bpf_load_device_program(&ebpf::device_program(&rules(config)));
     // Whoever is not the machine's root can make no node either, and the host's say who may open them.
     // (A rehearsal is refused nothing.)

@@ -122,6 +122,7 @@ fn control_keys_reach_the_command() {
     terminal.type_in("\x03");
     terminal.type_in("echo code $?\n");
     terminal.wait_for("code 130");
+    terminal.wait_for("# ");
     terminal.type_in("\x04");
     assert_eq!(restored(&place, terminal), 0);
 }

@@ -145,7 +145,7 @@ pub fn root(dir: &Path) {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let busybox = std::env::split_paths(&path).map(|dir| dir.join("busybox")).find(|file| file.is_file());
-    fs::copy(busybox.expect("a static busybox"), dir.join("bin/busybox")).unwrap();
+    lab::copy_program(busybox.expect("a static busybox"), dir.join("bin/busybox"));
     let list = std::process::Command::new(dir.join("bin/busybox")).arg("--list").output().unwrap();
     for name in lab::text(&list.stdout).lines().filter(|name| *name != "busybox") {
         symlink("busybox", dir.join("bin").join(name)).unwrap();
