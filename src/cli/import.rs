@@ -97,7 +97,7 @@ pub fn tell(left_out: &LeftOut) {
     if let Some(first) = devices.first() {
         let more = if devices.len() > 1 { format!(" and {} more", devices.len() - 1) } else { String::new() };
         narrate::warn(format_args!(
-            "left out the device {first}{more}: a container's /dev is made by rubber"
+            "left out the device {first}{more}: root alone makes nodes, and in a container's /dev there are rubber's own"
         ));
     }
     if left_out.owners > 0 {

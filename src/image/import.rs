@@ -98,7 +98,7 @@ pub fn image_as(
 pub fn archive(locked: &Locked, name: &Name, tar: impl Read, origin: Origin) -> Result<Imported> {
     let scratch = locked.scratch()?;
     let files = new_root(&scratch)?;
-    let imported = unpack_layer(tar, &files, Purpose::Image).and_then(|(digest, left_out)| {
+    let imported = unpack_layer(tar, &files, Manner::of(Purpose::Image)).and_then(|(digest, left_out)| {
         locked.adopt(&files, &digest)?;
         let config = configuration(digest, origin)?;
         locked.write_image(name, &config)?;
@@ -133,10 +133,10 @@ pub fn new_root(scratch: &Scratch) -> Result<PathBuf> {
 }
 
 /// Unpacks a layer, and returns its digest and what was left out.
-pub fn unpack_layer(tar: impl Read, files: &Path, purpose: Purpose) -> Result<(String, LeftOut)> {
+pub fn unpack_layer(tar: impl Read, files: &Path, manner: Manner) -> Result<(String, LeftOut)> {
     let target = Below::open(files)?;
     // What follows the archive's end is part of the layer's digest too.
-    relay::shared(tar, move |tar| unpack::unpack_stream(tar, target, Manner::of(purpose)))
+    relay::shared(tar, move |tar| unpack::unpack_stream(tar, target, manner))
 }
 
 pub fn broken_pipe(error: &anyhow::Error) -> bool {

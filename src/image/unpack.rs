@@ -7,6 +7,8 @@ use super::{
     attributes::{Attributes, welcome},
     below::{self, Below, DIRECTORY},
     limits::{self, Limits},
+    lower::Lower,
+    node,
     tape::{Member, Tape},
     whiteout,
 };
@@ -46,6 +48,8 @@ pub struct Manner {
     /// How many parts of each name fall away, and what comes in their place.
     pub strip: usize,
     pub prefix: PathBuf,
+    /// What the layers below have of the directories that are not listed here.
+    pub lower: Lower,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -72,7 +76,12 @@ pub enum Purpose {
 
 impl Manner {
     pub fn of(purpose: Purpose) -> Manner {
-        Manner { owner: Owner::Archived, purpose, strip: 0, prefix: PathBuf::new() }
+        Manner { owner: Owner::Archived, purpose, strip: 0, prefix: PathBuf::new(), lower: Lower::default() }
+    }
+
+    /// For a layer on top of those unpacked in `below`, the lowest first.
+    pub fn of_layer(below: Vec<PathBuf>) -> Manner {
+        Manner { lower: Lower::new(below), ..Manner::of(Purpose::Layer) }
     }
 
     fn place(&self, path: PathBuf) -> PathBuf {
@@ -191,8 +200,7 @@ impl Tree {
             EntryType::Symlink => self.symlink(&path, member),
             EntryType::Link => self.hard_link(&path, member),
             EntryType::Fifo => self.fifo(&path, self.attributes(member)?),
-            // rubber makes its own /dev; a device node in an image is a door to the host's hardware.
-            EntryType::Block | EntryType::Char => self.device(&path, &member.name),
+            EntryType::Block | EntryType::Char => self.device(&path, member),
             other => bail!("its type {:?} is not known", char::from(other.as_byte())),
         }
     }
@@ -328,13 +336,21 @@ impl Tree {
         Ok(())
     }
 
-    /// Left out, but not what it stands for: that the file of this name, here or in a layer below, is gone.
-    fn device(&mut self, path: &Path, name: &[u8]) -> Result<()> {
-        ensure!(self.left_out.devices.len() < MOST_DEVICES, "one of more than {MOST_DEVICES} devices");
-        self.left_out.devices.push(shown(name));
+    /// A node is a pair of numbers, and opens nothing where a container sees it: its root is mounted MS_NODEV.
+    fn device(&mut self, path: &Path, member: &Member) -> Result<()> {
+        let attributes = self.attributes(member)?;
         let (parent, name) = below::split(path);
         let present = below::look(self.parent(&parent)?, &name)?;
         self.make_way(&parent, &name, present)?;
+        // Where somebody's files are, it would open something.
+        if !self.manner.copies() && node::make(self.parent(&parent)?, &name, member)? {
+            let kept = attributes.set_by_name(self.parent(&parent)?, &name)?;
+            self.count(kept);
+            return Ok(());
+        }
+        // Left out, but not what it stands for: that the file of this name, here or in a layer below, is gone.
+        ensure!(self.left_out.devices.len() < MOST_DEVICES, "one of more than {MOST_DEVICES} devices");
+        self.left_out.devices.push(shown(&member.name));
         match self.manner.purpose {
             Purpose::Layer => whiteout::make(self.parent(&parent)?, &name),
             _ => Ok(()),
@@ -383,7 +399,7 @@ impl Tree {
         attributes.owner = owner;
         if !trusts && member.kind != EntryType::Directory {
             attributes.mode &= 0o1777;
-            attributes.xattrs.retain(|(name, _)| name != "security.capability");
+            attributes.xattrs.retain(|(name, _)| name.as_bytes().starts_with(b"user."));
         }
         Ok(attributes)
     }
@@ -404,13 +420,15 @@ impl Tree {
         Ok(&self.last.as_ref().expect("set above").directory)
     }
 
-    /// Makes the directory `path`, and what is missing on the way to it, with mode 0755.
+    /// Makes the directory `path`, and what is missing on the way to it: as the layers below have it, else with mode
+    /// 0755.
     fn missing(&mut self, path: &Path) -> Result<OwnedFd> {
         let parts: Vec<&Path> = path.ancestors().collect();
         let is_missing = |part: &&Path| matches!(self.below.directory(part), Err(Errno::ENOENT));
         let missing = parts.partition_point(is_missing);
         // A loop, because an archive may nest as deep as it likes.
         let mut at = self.parent(parts.get(missing).context("the root is gone")?)?.try_clone()?;
+        let mut known: Option<(OwnedFd, &Path, Attributes)> = None;
         for path in parts[..missing].iter().rev() {
             let (_, name) = below::split(path);
             match mkdirat(&at, name.as_os_str(), Mode::from_bits_truncate(0o755)) {
@@ -422,6 +440,16 @@ impl Tree {
             if self.manner.copies() {
                 self.made.insert(fstat(&at)?.st_ino);
             }
+            // What was just made in it has changed its time.
+            if let Some((directory, path, attributes)) = known.take() {
+                self.become_what_it_is(directory, path, attributes)?;
+            }
+            if let Some(attributes) = self.manner.lower.attributes(path)? {
+                known = Some((at.try_clone()?, path, attributes));
+            }
+        }
+        if let Some((directory, path, attributes)) = known {
+            self.become_what_it_is(directory, path, attributes)?;
         }
         self.leave()?;
         Ok(at)
