@@ -13,6 +13,7 @@ use super::{
     store::{Locked, Scratch, Store},
     unpack::{self, LeftOut, Manner, Purpose},
 };
+use crate::show::bars::Bars;
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::{
     ConfigBuilder, HistoryBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder,
@@ -53,6 +54,7 @@ pub fn image(
     which: Option<&str>,
     name: Option<Name>,
     platform: &Platform,
+    bars: &Bars,
 ) -> Result<(Name, Imported)> {
     pieces.used(store, |pieces| {
         let offered = archive::offered(pieces)?;
@@ -65,7 +67,7 @@ pub fn image(
             name.as_str() != builtin::NAME,
             "it is called {name}, which is rubber's own: give it another name"
         );
-        let imported = image_as(store, pieces, chosen, &name, platform)?;
+        let imported = image_as(store, pieces, chosen, &name, platform, bars)?;
         Ok((name, imported))
     })
 }
@@ -77,15 +79,20 @@ pub fn image_as(
     chosen: &Offered,
     name: &Name,
     platform: &Platform,
+    bars: &Bars,
 ) -> Result<Imported> {
     let found = chosen.find(pieces, platform)?;
     // An image that is here, under whatever name, is not copied again.
     let (manifest, blobs) = match assemble::whole(store, &found.config)? {
         Some(manifest) => (manifest, Vec::new()),
-        None => found.fetch(store, pieces, platform)?,
+        None => found.fetch(store, pieces, platform, bars)?,
     };
     let locked = store.lock()?;
-    let assembled = assemble::assemble(&locked, name, &manifest, &found.config, platform, &|_, _| Ok(()));
+    let watch = |number: usize, bytes| {
+        bars.unpacked(&manifest.layers[number].digest, bytes);
+        Ok(())
+    };
+    let assembled = assemble::assemble(&locked, name, &manifest, &found.config, platform, &watch);
     drop(blobs);
     if assembled.is_err() {
         locked.drop_blobs(manifest.layers.into_iter().map(|layer| layer.digest).collect())?;

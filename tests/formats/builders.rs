@@ -34,7 +34,7 @@ fn what_buildah_builds_is_run_as_it_says() {
         buildah() { command buildah --root "$PWD/store-b" --runroot "$PWD/run-b" --storage-driver vfs "$@"; }
         one=$(buildah from scratch)
         buildah add -q "$one" root / >/dev/null
-        buildah config --env WHO=buildah --user 7:8 --workingdir /below --entrypoint '["/bin/sh","-c"]' --cmd "$1" "$one"
+        buildah config --env WHO=buildah --user 7:8 --workingdir /below --entrypoint '["/bin/sh","-c"]' --cmd "'$1'" "$one"
         buildah commit -q "$one" first >/dev/null
         two=$(buildah from first)
         mounted=$(buildah mount "$two")
@@ -51,7 +51,6 @@ fn what_buildah_builds_is_run_as_it_says() {
         let name = format!("{transport}{archive}");
         assert_eq!(says(&place, &[&name]), "buildah 7:8 /below /below/other /new", "{name}");
     }
-    assert_eq!(place.layers().len(), 2, "all of them have the same layers");
     place.rubber(&["import", "built.oci", "it"]).good();
     assert_eq!(says(&place, &["it"]), "buildah 7:8 /below /below/other /new");
 }
