@@ -1,7 +1,7 @@
 //! Images: where a container's files come from.
 //!
 //! Reading order: `store` and `blobs` (what is on disk), `manifest` (what an image is made of), `assemble` and `import`
-//! (how it gets there), `source`, `pieces` and `archive` (where from), `unpack`, `tree` and `below` (why an archive cannot
+//! (how it gets there), `damage` (what has become of it), `source`, `pieces` and `archive` (where from), `unpack`, `tree` and `below` (why an archive cannot
 //! reach outside), `recipe` and `builtin` (images that are made here), `resolve` (what a name means), `pull` and
 //! `registry` (the network), `sweep` (what goes).
 
@@ -12,6 +12,7 @@ pub mod below;
 pub mod blobs;
 pub mod builtin;
 mod copy;
+pub mod damage;
 pub mod elf;
 pub mod find;
 pub mod import;
