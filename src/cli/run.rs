@@ -170,10 +170,11 @@ pub enum Explain {
 impl Run {
     pub fn main(self, root: Option<PathBuf>) -> Result<u8> {
         let layers = self.layers()?;
-        narrate::start(self.narrator());
-        if self.is_seen_inside()? {
+        // Before the story begins: it is told by who goes on.
+        if self.is_seen_inside()? && !self.dry_run {
             join::seal_program()?;
         }
+        narrate::start(self.narrator());
         let (name, words) = self.image_and_command();
         if name.as_bytes().starts_with(b"-") {
             bail!("no flag {name:?}: rubber run --help lists them");
