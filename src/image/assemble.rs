@@ -96,7 +96,7 @@ fn put_together(
     let (mut made, mut unpacked) = (Vec::new(), HashMap::new());
     let mut below: Vec<PathBuf> = Vec::new();
     for (number, (layer, diff_id)) in manifest.layers.iter().zip(config.rootfs().diff_ids()).enumerate() {
-        let there = Some(store.layer_path(diff_id)?).filter(|layer| layer.is_dir());
+        let there = is_unpacked(store, diff_id)?.then(|| store.layer_path(diff_id)).transpose()?;
         if let Some(known) = unpacked.get(diff_id).cloned().or(there) {
             below.push(known);
             continue;
@@ -115,14 +115,20 @@ fn put_together(
         syncfs(File::open(scratch.path())?).context("syncfs()")?;
     }
     for (_, files, diff_id) in &made {
+        locked.make_room(diff_id)?;
         locked.adopt_synced(files, diff_id)?;
     }
     sync_directory(&store.root().join("layers"))?;
     Ok(Assembled { config, left_out })
 }
 
+/// Whether there is such a layer, and nobody has found it damaged.
+fn is_unpacked(store: &Store, diff_id: &str) -> Result<bool> {
+    Ok(store.layer_path(diff_id)?.is_dir() && !store.is_damaged(diff_id)?)
+}
+
 /// One layer, in a directory of its own that is not in its place yet.
-fn unpack(
+pub fn unpack(
     locked: &Locked,
     layer: &Descriptor,
     diff_id: &str,
@@ -164,7 +170,7 @@ pub fn whole(store: &Store, config: &[u8]) -> Result<Option<Manifest>> {
     Ok(Some(manifest))
 }
 
-/// The same by a look at names and sizes alone.
+/// The same by a look at names, sizes and marks alone.
 pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration) -> Result<bool> {
     for layer in &manifest.layers {
         let found = store.blob_path(&layer.digest)?.metadata();
@@ -172,7 +178,12 @@ pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration)
             return Ok(false);
         }
     }
-    Ok(store.layer_paths(config)?.iter().all(|layer| layer.is_dir()))
+    for diff_id in config.rootfs().diff_ids() {
+        if !is_unpacked(store, diff_id)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 struct Watched<'a, R> {
