@@ -46,7 +46,7 @@ impl Import {
         let platform = self.platform.as_deref().map_or(Ok(Platform::here()), Platform::parse)?;
         let (name, config) = match (&self.recipe, &self.source) {
             (Some(recipe), _) => from_recipe(store, recipe)?,
-            (_, Some(source)) => self.from_source(store, source, &platform)?,
+            (_, Some(source)) => self.take(store, source, &platform)?,
             _ => bail!("import what? rubber import FILE NAME, or rubber import --recipe NAME"),
         };
         if self.quiet {
@@ -55,12 +55,7 @@ impl Import {
         report(store, &name, config)
     }
 
-    fn from_source(
-        &self,
-        store: &Store,
-        word: &OsStr,
-        platform: &Platform,
-    ) -> Result<(Name, ImageConfiguration)> {
+    fn take(&self, store: &Store, word: &OsStr, platform: &Platform) -> Result<(Name, ImageConfiguration)> {
         let name = self.name.as_deref().map(Name::parse).transpose()?;
         if let Some(name) = name.as_ref().filter(|name| name.as_str() == builtin::NAME) {
             bail!("the name {name} is taken: it is the image that rubber makes of itself; choose another");
