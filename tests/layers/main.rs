@@ -193,6 +193,10 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
     if layer == "ipc" && (!groups.is_empty() || facts_cgroup_moves()) {
         changes.insert("cgroup");
     }
+    // And what limits it is in sight from there on.
+    if layer == "ipc" && !groups.is_empty() {
+        changes.insert("limits");
+    }
     changes
 }
 
