@@ -1,7 +1,7 @@
 //! Images: where a container's files come from.
 //!
 //! Reading order: `store` and `blobs` (what is on disk), `manifest` (what an image is made of), `assemble` and `import`
-//! (how it gets there), `source`, `pieces` and `archive` (where from), `unpack` and `below` (why an archive cannot
+//! (how it gets there), `damage` (what has become of it), `source`, `pieces` and `archive` (where from), `unpack`, `tree` and `below` (why an archive cannot
 //! reach outside), `recipe` and `builtin` (images that are made here), `resolve` (what a name means), `pull` and
 //! `registry` (the network), `sweep` (what goes).
 
@@ -12,12 +12,14 @@ pub mod below;
 pub mod blobs;
 pub mod builtin;
 mod copy;
+pub mod damage;
 pub mod elf;
 pub mod find;
 pub mod import;
 mod limits;
 pub mod list;
 pub mod manifest;
+mod manner;
 pub mod name;
 pub mod pack;
 pub mod pieces;
@@ -36,6 +38,7 @@ pub mod store;
 pub mod stream;
 mod sweep;
 mod tape;
+mod tree;
 pub mod unpack;
 pub mod whiteout;
 
