@@ -17,6 +17,7 @@ use crate::{
     filter::Filter,
     ids::Ids,
     image::{self, Image, Pull, Store},
+    join,
     layers::{
         Layer, Layers,
         cgroup::Place,
@@ -169,6 +170,10 @@ pub enum Explain {
 impl Run {
     pub fn main(self, root: Option<PathBuf>) -> Result<u8> {
         let layers = self.layers()?;
+        // Before the story begins: it is told by who goes on.
+        if self.is_seen_inside()? && !self.dry_run {
+            join::seal_program()?;
+        }
         narrate::start(self.narrator());
         let (name, words) = self.image_and_command();
         if name.as_bytes().starts_with(b"-") {
@@ -287,6 +292,11 @@ impl Run {
         Ok(streams)
     }
 
+    /// Whether somebody inside may come to see rubber itself in /proc, whose file is the host's.
+    fn is_seen_inside(&self) -> Result<bool> {
+        Ok(self.init || matches!(self.namespaces.mode(Namespace::Pid)?, Some(namespaces::Mode::Container(_))))
+    }
+
     fn keeps(&self) -> bool {
         (self.detach || self.name.is_some()) && !self.rm && !self.dry_run
     }
@@ -381,8 +391,8 @@ impl Run {
         }
         // Whoever may do all may open all devices.
         let limiting = if self.privileged { layers.without(Layer::Devices) } else { layers };
-        let cgroup = Place::find(&id, limiting, &limits);
-        if limits.pids.is_none() && cgroup.counts_processes() {
+        let cgroup = Place::find(&id, limiting, &limits)?;
+        if limits.pids.is_none() && cgroup.counts_processes()? {
             limits.pids = Some(limits::PIDS);
         }
         let security = security::parse(&self.security_opt, layers)?;
@@ -417,7 +427,7 @@ impl Run {
             tty: self.tty,
             keep: self.keeps(),
             init: self.init,
-            names: names::of(&hostname, layers),
+            names: names::of(&hostname, layers)?,
             hostname,
             user: self
                 .user

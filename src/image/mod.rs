@@ -49,9 +49,10 @@ pub use store::Store;
 use stream::digest;
 pub use sweep::{manifest_of, sweep};
 
+use crate::flock::Flock;
 use anyhow::{Context, Result, bail};
 use name::Name;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::FlockArg;
 use oci_spec::image::ImageConfiguration;
 use std::{fs::File, path::PathBuf};
 
@@ -81,7 +82,7 @@ impl Image {
     }
 
     /// Keeps the layers from being removed for as long as the answer (or a copy of its fds) is open.
-    pub fn hold(&self) -> Result<Vec<Flock<File>>> {
+    pub fn hold(&self) -> Result<Vec<Flock>> {
         let hold = |layer: &PathBuf| {
             let directory = File::open(layer).with_context(|| format!("image {}: {layer:?}", self.name))?;
             let lock = Flock::lock(directory, FlockArg::LockSharedNonblock).map_err(|(_, errno)| errno);

@@ -16,11 +16,11 @@
 //! the next image that shares them, and to mend a damaged layer.
 
 use super::{damage, digest, name::Name, sweep::Begun};
-use crate::{narrate, removal};
+use crate::{flock::Flock, narrate, removal};
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg},
+    fcntl::FlockArg,
     unistd::{geteuid, syncfs},
 };
 use oci_spec::image::ImageConfiguration;
@@ -42,7 +42,7 @@ pub struct Store {
 /// The store while nobody else may change it.
 pub struct Locked<'a> {
     store: &'a Store,
-    _lock: Flock<File>,
+    _lock: Flock,
 }
 
 impl Store {

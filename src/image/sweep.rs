@@ -7,9 +7,9 @@ use super::{
     name::Name,
     store::{Locked, Store, sync_directory},
 };
-use crate::{container::find, removal};
+use crate::{container::find, flock::Flock, removal};
 use anyhow::{Context, Result, ensure};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::FlockArg;
 use std::{
     collections::HashSet,
     ffi::OsStr,

@@ -9,7 +9,7 @@ use crate::{
     config::{Config, Limits},
     narrate, sys,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use nix::{
     errno::Errno,
     sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs},
@@ -66,9 +66,10 @@ pub struct Place {
 impl Place {
     /// Looks for a place for container `id`; makes nothing yet. No groups where
     /// the tree is not ours to divide: an ordinary user's, most often.
-    pub fn find(id: &str, layers: Layers, limits: &Limits) -> Place {
+    /// Where that cannot be found out, it is an error: nobody shall think that their limits hold.
+    pub fn find(id: &str, layers: Layers, limits: &Limits) -> Result<Place> {
         let name = format!("rubber-{id}");
-        if version() == Version::V2 {
+        if is_a(Path::new(ROOT), CGROUP2_SUPER_MAGIC)? {
             let layer =
                 [Layer::Cpu, Layer::Memory, Layer::Devices].into_iter().find(|layer| layers.contains(*layer));
             let group = |(base, layer): (PathBuf, _)| Group {
@@ -76,8 +77,8 @@ impl Place {
                 controllers: ["cpu", "cpuset", "memory", "pids"].map(Cow::from).into(),
                 dir: base.join(name),
             };
-            let groups = delegated().zip(layer).map(group).into_iter().collect();
-            return Place { version: Version::V2, groups, freezer: None };
+            let groups = delegated()?.zip(layer).map(group).into_iter().collect();
+            return Ok(Place { version: Version::V2, groups, freezer: None });
         }
         let mut wanted: Vec<(_, &'static [&'static str])> =
             vec![(Layer::Cpu, &["cpu"]), (Layer::Memory, &["memory"]), (Layer::Memory, &["pids"])];
@@ -86,21 +87,18 @@ impl Place {
             wanted.push((Layer::Cpu, &["cpuset"]));
         }
         let tree = |controllers: &[&str]| Path::new(ROOT).join(controllers[0]);
-        let groups = wanted
-            .into_iter()
-            .filter(|(layer, controllers)| {
-                let tree = tree(controllers);
-                layers.contains(*layer) && is_a(&tree, CGROUP_SUPER_MAGIC) && is_writable(&tree)
-            })
-            .map(|(layer, names)| {
+        let is_ours = |tree: &Path| Ok::<_, Error>(is_a(tree, CGROUP_SUPER_MAGIC)? && is_writable(tree)?);
+        let mut groups = vec![];
+        for (layer, names) in wanted {
+            let tree = tree(names);
+            if layers.contains(layer) && is_ours(&tree)? {
                 let controllers = names.iter().map(|name| Cow::from(*name)).collect();
-                Group { layer, controllers, dir: tree(names).join(&name) }
-            })
-            .collect::<Vec<_>>();
-        let freezer =
-            Some(tree(&["freezer"])).filter(|tree| is_a(tree, CGROUP_SUPER_MAGIC) && is_writable(tree));
-        let freezer = freezer.filter(|_| !groups.is_empty()).map(|tree| tree.join(&name));
-        Place { version: Version::V1, groups, freezer }
+                groups.push(Group { layer, controllers, dir: tree.join(&name) });
+            }
+        }
+        let freezer = tree(&["freezer"]);
+        let freezer = (!groups.is_empty() && is_ours(&freezer)?).then(|| freezer.join(&name));
+        Ok(Place { version: Version::V1, groups, freezer })
     }
 
     fn of(&self, controller: &str) -> Option<&Group> {
@@ -108,15 +106,14 @@ impl Place {
     }
 
     /// Whether processes can be limited here.
-    pub fn counts_processes(&self) -> bool {
-        self.of("pids").is_some_and(|group| match self.version {
-            Version::V1 => true,
-            Version::V2 => {
-                let file = group.dir.parent().map(|above| above.join("cgroup.controllers"));
-                let names = file.and_then(|file| read_to_string(file).ok()).unwrap_or_default();
-                names.split_whitespace().any(|name| name == "pids")
-            }
-        })
+    pub fn counts_processes(&self) -> Result<bool> {
+        let Some(group) = self.of("pids") else { return Ok(false) };
+        if self.version == Version::V1 {
+            return Ok(true);
+        }
+        let file = group.dir.parent().context("a cgroup has a parent")?.join("cgroup.controllers");
+        let names = read_to_string(&file).with_context(|| format!("read({file:?})"))?;
+        Ok(names.split_whitespace().any(|name| name == "pids"))
     }
 
     /// The group that takes this controller's settings.
@@ -150,22 +147,26 @@ impl Place {
 /// Where controllers are: in trees of their own also where an idle version 2
 /// tree is mounted beside them.
 pub fn version() -> Version {
-    if is_a(Path::new(ROOT), CGROUP2_SUPER_MAGIC) { Version::V2 } else { Version::V1 }
+    if is_a(Path::new(ROOT), CGROUP2_SUPER_MAGIC).unwrap_or(false) { Version::V2 } else { Version::V1 }
 }
 
 /// The part of the version 2 tree that is ours to divide: all of it for root.
 /// For an ordinary user the highest group above their own that they may write
 /// to (cgroups(7), "Cgroup delegation").
-pub fn delegated() -> Option<PathBuf> {
-    if is_writable(Path::new(ROOT)) {
-        return Some(ROOT.into());
+pub fn delegated() -> Result<Option<PathBuf>> {
+    if is_writable(Path::new(ROOT))? {
+        return Ok(Some(ROOT.into()));
     }
-    let own = read_to_string("/proc/self/cgroup").ok()?;
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let above = Path::new(ROOT).join(own);
-    let above: Vec<_> = above.ancestors().take_while(|dir| *dir != Path::new(ROOT)).collect();
-    let ours = |dir: &&&Path| is_writable(dir) && is_writable(&dir.join("cgroup.procs"));
-    above.iter().take_while(ours).last().map(|dir| dir.to_path_buf())
+    let own = read_to_string("/proc/self/cgroup").context("read(\"/proc/self/cgroup\")")?;
+    let Some(own) = own.lines().find_map(|line| line.strip_prefix("0::/")) else { return Ok(None) };
+    let mut highest = None;
+    for dir in Path::new(ROOT).join(own).ancestors().take_while(|dir| *dir != Path::new(ROOT)) {
+        if !is_writable(dir)? || !is_writable(&dir.join("cgroup.procs"))? {
+            break;
+        }
+        highest = Some(dir.to_owned());
+    }
+    Ok(highest)
 }
 
 /// The groups that `layer` makes; where there are none, that is told.
@@ -237,10 +238,21 @@ pub fn remove_group(dir: &Path) -> Result<()> {
     bail!("{} still has processes a second after they were killed", dir.display())
 }
 
-fn is_a(path: &Path, kind: FsType) -> bool {
-    statfs(path).is_ok_and(|found| found.filesystem_type() == kind)
+fn is_a(path: &Path, kind: FsType) -> Result<bool> {
+    let found = statfs(path).map(|found| found.filesystem_type() == kind);
+    unless_refused(found).with_context(|| format!("statfs({path:?})"))
 }
 
-fn is_writable(path: &Path) -> bool {
-    access(path, AccessFlags::W_OK).is_ok()
+fn is_writable(path: &Path) -> Result<bool> {
+    unless_refused(access(path, AccessFlags::W_OK).map(|()| true))
+        .with_context(|| format!("access({path:?}, W_OK)"))
+}
+
+/// What is not there, or not ours, is a "no"; anything else is an answer we did not get.
+fn unless_refused(found: nix::Result<bool>) -> nix::Result<bool> {
+    use Errno::*;
+    match found {
+        Err(ENOENT | ENOTDIR | ELOOP | EACCES | EPERM | EROFS) => Ok(false),
+        found => found,
+    }
 }
