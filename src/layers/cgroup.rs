@@ -4,20 +4,27 @@
 //! What differs is only *which file* takes *which number*, so the layers `cpu`
 //! and `memory` are tables, and this file does what both have in common.
 
-use super::{Layer, Layers};
+use super::{
+    Layer, Layers,
+    namespaces::{Namespace, Whose},
+};
 use crate::{
     config::{Config, Limits},
-    narrate, sys,
+    narrate,
+    place::is_there,
+    sys,
 };
 use anyhow::{Context, Error, Result, bail};
 use nix::{
     errno::Errno,
+    mount::MsFlags,
     sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs},
     unistd::{AccessFlags, Pid, access},
 };
 use serde::{Deserialize, Serialize};
 use std::{
     borrow::Cow,
+    ffi::OsStr,
     fs::read_to_string,
     path::{Path, PathBuf},
     time::Duration,
@@ -178,6 +185,44 @@ pub fn groups(config: &Config, layer: Layer) -> impl Iterator<Item = &Group> {
         narrate::note(format_args!("version 2 has one group for all controllers: this is the one above"));
     }
     place.made_by(layer)
+}
+
+/// Whether a container sees in /sys/fs/cgroup what limits it: where it has groups, and a namespace that hides others.
+pub fn is_shown(config: &Config) -> bool {
+    let is_hidden =
+        config.layers.contains(Layer::Ipc) && *config.namespaces.of(Namespace::Cgroup) != Whose::Host;
+    is_hidden && !config.cgroup.groups.is_empty()
+}
+
+/// /sys/fs/cgroup as seen from the cgroup namespace: its own groups, to be read and not written, so that no limit
+/// can be taken off from inside. Of version 1 no tree in which it has no group: there it would see the host's.
+pub fn show(config: &Config) -> Result<()> {
+    let root = Path::new(ROOT);
+    if !narrate::is_dry() && !is_there(root)? {
+        narrate::note(format_args!("this kernel has no cgroups to show"));
+        return Ok(());
+    }
+    let read_only = if config.privileged { MsFlags::empty() } else { MsFlags::MS_RDONLY };
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | read_only;
+    if config.cgroup.version == Version::V2 {
+        return sys::mount(Some(Path::new("cgroup")), root, Some("cgroup2"), flags, None);
+    }
+    let own = read_to_string("/proc/self/cgroup").context("read(\"/proc/self/cgroup\")")?;
+    let memory = Some(OsStr::new("mode=0755,size=1m"));
+    sys::mount(Some(Path::new("tmpfs")), root, Some("tmpfs"), flags - MsFlags::MS_RDONLY, memory)?;
+    // A tree may have several controllers: `4:cpu,cpuacct:/…`.
+    for name in own.lines().filter_map(|line| line.split(':').nth(1)) {
+        if !name.split(',').any(|controller| config.cgroup.of(controller).is_some()) {
+            continue;
+        }
+        let tree = root.join(name);
+        sys::mkdir(&tree, 0o755)?;
+        sys::mount(Some(Path::new("cgroup")), &tree, Some("cgroup"), flags, Some(OsStr::new(name)))?;
+        for one in name.split(',').filter(|one| *one != name) {
+            sys::symlink(name, &format!("{ROOT}/{one}"))?;
+        }
+    }
+    sys::mount(None, root, None, flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND, None)
 }
 
 /// In version 2 a group has a controller's files only where its parent hands

@@ -116,9 +116,10 @@ pub fn find(config: &Config, env: &[OsString]) -> Result<PathBuf> {
         true => config.in_image(file).symlink_metadata().is_ok(),
         false => file.is_file(),
     };
+    let can_run = |file: &PathBuf| narrate::is_dry() || nix::unistd::access(file, AccessFlags::X_OK).is_ok();
     let mut found = files.filter(is_there).peekable();
     let first = found.peek().cloned();
-    match found.find(|file| nix::unistd::access(file, AccessFlags::X_OK).is_ok()).or(first) {
+    match found.find(can_run).or(first) {
         Some(file) => Ok(file),
         // Of an image that is not made yet nothing is known.
         None if narrate::is_dry() => Ok(command.into()),

@@ -144,6 +144,10 @@ impl Stage {
                 "{sleeper}" => self.sleeper.id().to_string(),
                 "{socket}" => self.socket.clone(),
                 "{queue}" => QUEUE.into(),
+                "{limit}" if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() => {
+                    "/sys/fs/cgroup/pids.max".into()
+                }
+                "{limit}" => "/sys/fs/cgroup/pids/pids.max".into(),
                 "{init}" => "/proc/1/exe".into(),
                 "{key}" => key(),
                 // Root may open what it has made a node of, and that must be ours.
