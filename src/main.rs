@@ -8,6 +8,11 @@
 // An exercise has not yet called what its solution will.
 #![cfg_attr(feature = "exercise", allow(dead_code, unused_imports, unused_variables))]
 
+#[cfg(not(any(feature = "whole", feature = "exercise")))]
+compile_error!(
+    "rubber is built whole (the default), or with exercises in place of layers: see [features] in Cargo.toml"
+);
+
 #[cfg_attr(feature = "exercise", path = "cli/exercise.rs")]
 mod cli;
 mod config;

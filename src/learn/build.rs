@@ -32,7 +32,7 @@ pub fn build(checkout: &Checkout, chapters: &[&Chapter]) -> Result<Built> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo
         .args(["build", "--quiet", "--bin", "rubber", "--message-format=json-diagnostic-rendered-ansi"])
-        .args(["--target-dir", "target/learn", "--features", &features.join(",")])
+        .args(["--target-dir", "target/learn", "--no-default-features", "--features", &features.join(",")])
         // What it depends on was built for our own rubber, most likely, and is not built again.
         .args(["--config", "profile.dev.debug=false", "--config", "build.build-dir='target'"])
         .current_dir(checkout.root())
