@@ -1,6 +1,6 @@
 //! Each command by hand, and what becomes of a container whose client is killed.
 
-use crate::{bundle::Bundle, lab};
+use crate::{bundle::bundle, lab};
 use serde_json::json;
 use std::{
     fs,
@@ -8,16 +8,6 @@ use std::{
     thread::sleep,
     time::{Duration, Instant},
 };
-
-/// Skips where containers from bundles cannot be made.
-macro_rules! bundle {
-    () => {
-        match Bundle::new() {
-            Some(bundle) => bundle,
-            None => return lab::skip_this("containers from bundles are root's so far"),
-        }
-    };
-}
 
 #[test]
 fn a_container_lives_in_two_steps() {

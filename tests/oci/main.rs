@@ -4,5 +4,8 @@
 mod lab;
 
 mod bundle;
+mod containerd;
+mod crash;
+mod fields;
 mod hand;
 mod podman;
