@@ -6,9 +6,8 @@ use super::{
     story::{self, Word},
 };
 use crate::{
-    config::{Config, DeviceRule},
+    config::Config,
     container::{find::start_time, record, relay::Relay, streams::Streams, supervise},
-    filter::ebpf::Answer,
     layers::cgroup::version,
     sys,
 };
@@ -41,7 +40,8 @@ pub struct Wish {
 pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Container> {
     let bundle = wish.bundle.canonicalize().with_context(|| format!("--bundle {:?}", wish.bundle))?;
     let (spec, raw) = spec::read(&bundle)?;
-    let (settings, devices) = limits(&spec)?;
+    let settings = limits(&spec).map_or(Ok(vec![]), |limits| resources::settings(version(), limits))?;
+    let devices = limits(&spec).map_or(vec![], |limits| resources::device_rules(version(), limits));
     let wanted = cgroup::find(&cgroups_path(&spec, &wish.id))?;
     // Once for what it says, before anything is there.
     spec::config(&wish.id, &spec, &raw, &bundle, &wanted)?;
@@ -79,11 +79,8 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
     outcome.map(|()| container)
 }
 
-fn limits(spec: &Spec) -> Result<(Vec<resources::Setting>, Vec<(Answer, DeviceRule)>)> {
-    let Some(resources) = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()) else {
-        return Ok((vec![], vec![]));
-    };
-    Ok((resources::settings(version(), resources)?, resources::device_rules(version(), resources)))
+fn limits(spec: &Spec) -> Option<&LinuxResources> {
+    spec.linux().as_ref().and_then(|linux| linux.resources().as_ref())
 }
 
 fn cgroups_path(spec: &Spec, id: &str) -> PathBuf {

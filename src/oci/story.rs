@@ -5,6 +5,7 @@ use crate::{
     Exit,
     config::Config,
     layers::{Layer, *},
+    narrate,
     run::{Step, row, take},
     sys,
 };
@@ -181,6 +182,8 @@ fn become_first(config: &Config) -> Result<u8> {
         return Ok(1);
     }
     config.bundle.maker.take();
+    // Who made us with a terminal may wait for the end of what it reads from the caller's stderr: containerd does.
+    narrate::let_go_of_listener();
     let outcome = STARTED.iter().try_for_each(|step| take(step, config));
     if let Err(error) = outcome {
         let (code, text) = words(&error);

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// What its command prints.
-fn prints(bundle: &Bundle, script: &str) -> String {
+pub fn prints(bundle: &Bundle, script: &str) -> String {
     bundle.command(script);
     bundle.ok(&["run", "c"]).trim().to_owned()
 }
