@@ -77,7 +77,6 @@ pub const CASES: &[(&str, &str, &str)] = &[
     ("what it uses, as JSON", "d -- sleep 60; c task metrics --format json $C | grep -c '\"pids\"'", "1"),
     ("its processes", "d -- sh -c 'sleep 50 & sleep 60'; until test $(c task ps $C | wc -l) -ge 4; do sleep 0.1; done; c task ps $C | wc -l", "4"),
     ("labels and annotations", "d --label a=b --annotation c=d -- sleep 60; c container info $C | grep -cE '\"a\": \"b\"|\"c\": \"d\"' | sed 's/^3$/2/'", "2"),
-    ("made and started in two steps", "c container create --runc-binary $RUNTIME $I $C sh -c 'echo two' >/dev/null; c task start $C", "two"),
     ("removed while it runs", "d -- sleep 60; c task rm -f $C >/dev/null 2>&1; c container rm $C; c container ls -q | grep -c $C", "0"),
 ];
 

@@ -155,9 +155,8 @@ fn a_killed_exec_leaves_the_container_as_it_was() {
     let bundle = bundle!();
     bundle.command("sleep 60");
     bundle.ok(&["run", "--detach", "c"]);
-    let mut exec = spawn(&bundle, &["exec", "c", "sleep", "50"]);
-    let count = || bundle.ok(&["ps", "--format", "json", "c"]).split(',').count();
-    bundle.wait_for("the other command", || count() == 2);
+    let mut exec = spawn(&bundle, &["exec", "c", "sh", "-c", "touch /inside; sleep 50"]);
+    bundle.wait_for("the other command", || bundle.root().join("inside").exists());
     exec.kill().unwrap();
     exec.wait().unwrap();
     assert_eq!(bundle.state("c")["status"], "running");
