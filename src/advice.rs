@@ -37,6 +37,9 @@ pub fn about(layer: Layer, error: &Error) -> Option<String> {
         (Process, Errno::ENOENT | Errno::ENOTDIR) if error.to_string().starts_with("chdir(") => {
             "that is no directory of the container's to start in: --workdir names another"
         }
+        (_, Errno::ENOSYS) => {
+            "this kernel, or a filter of system calls that is on us, does not have it: rubber doctor says what is missing"
+        }
         (_, Errno::EMFILE) => "this shell lets a program have too few files open: ulimit -n 64",
         (_, Errno::EPERM | Errno::EACCES) => {
             "rubber doctor tells what you may do on this machine, and why not"

@@ -132,7 +132,8 @@ pub fn seal_program() -> Result<()> {
     if is_sealed || narrate::is_dry() {
         return Ok(());
     }
-    let copy = nix::sys::memfd::memfd_create(c"rubber", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let copy = nix::sys::memfd::memfd_create(c"rubber", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
+        .context("memfd_create(\"rubber\")")?;
     let mut program = File::open(own.to_str()?).context("cannot read our own program: is /proc mounted?")?;
     let mut copy = File::from(copy);
     std::io::copy(&mut program, &mut copy)?;

@@ -21,6 +21,7 @@ mod container;
 mod doctor;
 mod facts;
 mod filter;
+mod flock;
 mod ids;
 mod image;
 mod join;
@@ -32,12 +33,13 @@ mod removal;
 mod setuid;
 mod show;
 mod step;
+mod surroundings;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    container::supervise::heed_children();
-    setuid::refuse().and_then(|()| cli::main()).unwrap_or_else(report).into()
+    let ready = surroundings::put_right().and_then(|()| setuid::refuse());
+    ready.and_then(|()| cli::main()).unwrap_or_else(report).into()
 }
 
 /// An end that is told with an exit code of its own: docker's 126 and 127, or

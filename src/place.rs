@@ -97,6 +97,14 @@ pub fn open(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
     openat2_in_root(root.as_fd(), path, OFlag::O_PATH)
 }
 
+/// Whether there is anything of this name. That it cannot be found out is an error, and no "no".
+pub fn is_there(path: &Path) -> Result<bool> {
+    match nix::sys::stat::stat(path) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+        found => found.map(|_| true).with_context(|| format!("stat({path:?})")),
+    }
+}
+
 pub fn is_directory(file: &OwnedFd) -> Result<bool> {
     Ok(narrate::is_dry() || fstat(file)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits())
 }

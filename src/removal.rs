@@ -1,21 +1,18 @@
 //! Removing a directory that somebody else has filled: an archive, or a container.
 
-use crate::{ids::Ids, layers::userns, sys};
-use anyhow::{Context, Error, Result, bail};
+use crate::{container::supervise, ids::Ids, layers::userns, sys};
+use anyhow::{Context, Error, Result, bail, ensure};
 use nix::{
     dir::Dir,
     errno::Errno,
     fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2},
-    sys::{
-        stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat},
-        wait::WaitPidFlag,
-    },
+    sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat},
     unistd::{UnlinkatFlags, geteuid, unlinkat},
 };
 use std::{
     ffi::{OsStr, OsString},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
@@ -49,13 +46,8 @@ pub fn as_root_of_ours(name: &'static str, work: impl FnOnce() -> Result<()>) ->
         work()?;
         Ok(0)
     })?;
-    loop {
-        match sys::wait4(WaitPidFlag::empty())? {
-            Some((ended, 0)) if ended == child => return Ok(()),
-            Some((ended, _)) if ended == child => bail!("its files belong to other users"),
-            _ => {}
-        }
-    }
+    ensure!(supervise::wait_for(child)? == 0, "its files belong to other users");
+    Ok(())
 }
 
 fn remove_path(path: &Path) -> Result<()> {
@@ -132,6 +124,17 @@ fn gone(parent: impl AsFd, name: &OsStr) -> Result<bool> {
     }
 }
 
+/// The same before Linux 5.6: whoever is open says which mount it is on (proc_pid_fdinfo(5)).
+fn open_on_the_same_mount(parent: impl AsFd, name: &OsStr) -> nix::Result<OwnedFd> {
+    let opened = openat(&parent, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())?;
+    let mount = |file: BorrowedFd| {
+        let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()));
+        let about = about.map_err(|_| Errno::EXDEV)?;
+        about.lines().find(|line| line.starts_with("mnt_id:")).map(str::to_owned).ok_or(Errno::EXDEV)
+    };
+    if mount(parent.as_fd())? == mount(opened.as_fd())? { Ok(opened) } else { Err(Errno::EXDEV) }
+}
+
 fn mount_point<T>(name: &OsStr) -> Result<T> {
     bail!("{name:?} is a mount point: unmount it first, rubber removes nothing across a mount")
 }
@@ -140,7 +143,10 @@ fn mount_point<T>(name: &OsStr) -> Result<T> {
 fn step_into(parent: impl AsFd, name: &OsStr, path: &Path) -> Result<Option<OwnedFd>> {
     // NO_XDEV sees bind mounts of the same filesystem too, which st_dev does not.
     let how = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_NO_XDEV);
-    let open = || openat2(&parent, name, how);
+    let open = || match openat2(&parent, name, how) {
+        Err(Errno::ENOSYS) => open_on_the_same_mount(&parent, name),
+        opened => opened,
+    };
     let opened = match open() {
         Err(Errno::EACCES) => {
             // It is a directory, so the flag, which follows links, has none to follow.

@@ -83,7 +83,7 @@ pub const HOST: &[Step] = &[
 /// - the cgroups first, so that all that follows is counted, and before `ipc`,
 ///   whose cgroup namespace takes the place we are in for its root;
 /// - `mount` before all that mounts: nothing of ours may reach the host's table;
-/// - `net` before /sys is mounted, which shows the network of who mounts it; `pid` comes before
+/// - `net` before /sys is mounted, which shows the network of who mounts it, and `ipc` before the cgroups are shown; `pid` comes before
 ///   /proc, for the same reason, on the host;
 /// - what is tied to the host is held before `mount`, as it has to come from the host's own table;
 /// - root by the map, where that is somebody else than who made the container, as soon as the store is not needed
@@ -105,6 +105,7 @@ pub const PID_1: &[Step] = &[
     row(Cpu,          "join the CPU cgroup", cpu::join),
     row(Memory,       "join the memory cgroup", memory::join),
     row(Devices,      "join the cgroup that limits devices", devices::join).when(devices::is_limited),
+    row(Process,      "join the cgroup namespace of another container", namespaces::join_late).when(namespaces::any_late),
     row(Process,      "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
     row(Volumes,      "take hold of what stays tied to the host", volumes::hold_tied).when(volumes::any_tied),
     row(Mount,        "leave the host's mount table", mount::unshare),
@@ -121,6 +122,7 @@ pub const PID_1: &[Step] = &[
     row(Process,      "become root by the map", idmap::take_root).when(idmap::any),
     row(Mount,        "mount /proc", mount::proc),
     row(Mount,        "mount /sys", mount::sys),
+    row(Mount,        "show its own cgroups in it", cgroup::show).when(cgroup::is_shown),
     row(Mount,        "hide what is the host's alone", masks::mask).when(masks::any),
     row(Mount,        "mount /dev and fill it", mount::dev),
     row(Process,      "take a session and a terminal", process::take_session),

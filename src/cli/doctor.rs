@@ -1,6 +1,6 @@
 //! `rubber doctor`: what this machine can run.
 
-use crate::doctor::{Check, Report, State, examine};
+use crate::doctor::{Check, Images, Report, State, examine};
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -12,12 +12,18 @@ use std::{
 
 /// Examine this machine: what works, what does not, and the fix
 ///
-/// Exits with 0 when `rubber run` works for you here, and with 1 when it cannot.
+/// Exits with 0 when `rubber run` works for you here, and with 1 when it cannot. The images in the store are examined,
+/// too: whether their layers are there, and their blobs are what they were. With --store every file of every layer is
+/// compared with the archive it came in: then a damaged image is an exit code of 1 as well, and getting it again (rubber
+/// pull or rubber import) makes anew what is damaged.
 #[derive(Args)]
 pub struct Doctor {
     /// A table to read, or JSON for programs
     #[arg(long, value_enum, default_value = "table", value_name = "FORMAT")]
     format: Format,
+    /// Compare every file of the store's images with the archives they came in
+    #[arg(long)]
+    store: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -28,7 +34,8 @@ enum Format {
 
 impl Doctor {
     pub fn main(&self, root: Option<&Path>) -> Result<u8> {
-        let report = examine(root);
+        let images = if self.store { Images::Files } else { Images::Blobs };
+        let report = examine(root, images);
         let text = match self.format {
             Format::Table => table(&report, width()),
             Format::Json => serde_json::to_string_pretty(&report)? + "\n",
@@ -38,7 +45,8 @@ impl Doctor {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {} // `rubber doctor | head` has read enough
             result => result.context("cannot write the report")?,
         }
-        Ok(report.obstacle().is_some().into())
+        let is_damaged = self.store && report.is_store_damaged();
+        Ok((is_damaged || report.obstacle().is_some()).into())
     }
 }
 

@@ -67,7 +67,7 @@ impl Args {
             cpu_quota: self.cpus.as_deref().map(quota).transpose()?,
             cpuset: self.cpuset_cpus.as_deref().map(cpuset).transpose()?,
             pids: self.pids_limit.as_deref().map(pids).transpose()?,
-            rlimits: self.ulimit.iter().map(|word| rlimit(word)).collect::<Result<_>>()?,
+            rlimits: rlimits(&self.ulimit)?,
             oom_score_adj: self.oom_score_adj.as_deref().map(oom_score).transpose()?,
         };
         Ok(limits)
@@ -146,6 +146,17 @@ fn pids(text: &str) -> Result<i64> {
         Ok(limit) if (1..=4_194_304).contains(&limit) => Ok(limit),
         _ => bail!("--pids-limit {text:?} is not a number from 1 to 4194304, or -1 for no limit"),
     }
+}
+
+/// Of two for one thing the last one counts. (Set one after the other, the first could not be raised again.)
+fn rlimits(words: &[String]) -> Result<Vec<Rlimit>> {
+    let mut limits: Vec<Rlimit> = vec![];
+    for word in words {
+        let limit = rlimit(word)?;
+        limits.retain(|other| other.name != limit.name);
+        limits.push(limit);
+    }
+    Ok(limits)
 }
 
 fn rlimit(word: &str) -> Result<Rlimit> {

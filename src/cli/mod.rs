@@ -45,7 +45,6 @@ mod volume;
 use crate::image::Store;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nix::sys::signal::{SigHandler, Signal, signal};
 use std::path::PathBuf;
 
 /// Build a Linux container one layer at a time, in the open
@@ -151,9 +150,6 @@ enum Format {
 
 /// Does what the command line says, and returns the exit code.
 pub fn main() -> Result<u8> {
-    // Whoever started us may ignore SIGCHLD, and then nobody can be waited for.
-    // SAFETY: SIG_DFL is no handler of ours.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl)? };
     if let Some(words) = crate::oci::words() {
         return crate::oci::main(words);
     }

@@ -17,6 +17,7 @@ use crate::{
     filter::Filter,
     ids::Ids,
     image::{self, Image, Pull, Store},
+    join,
     layers::{
         Layer, Layers,
         cgroup::Place,
@@ -37,7 +38,7 @@ use nix::{
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{IsTerminal, Seek, Write, stdin, stdout},
+    io::{IsTerminal, Seek, Write, stderr, stdin, stdout},
     os::unix::{ffi::OsStrExt, net::UnixStream},
     path::{Path, PathBuf},
 };
@@ -139,7 +140,7 @@ pub struct Run {
     /// no-new-privileges, seccomp=FILE (a profile, as docker's), seccomp=unconfined, apparmor=PROFILE, label=PART:VALUE
     #[arg(long, value_name = "OPTION", help_heading = "Privileges")]
     security_opt: Vec<String>,
-    /// Give all capabilities, filter no system calls, and leave /proc and /sys writable
+    /// Make its root the host's: all capabilities, all devices, no filter, /proc, /sys and the cgroups writable
     #[arg(long, help_heading = "Privileges")]
     privileged: bool,
 
@@ -169,6 +170,10 @@ pub enum Explain {
 impl Run {
     pub fn main(self, root: Option<PathBuf>) -> Result<u8> {
         let layers = self.layers()?;
+        // Before the story begins: it is told by who goes on.
+        if self.is_seen_inside()? && !self.dry_run {
+            join::seal_program()?;
+        }
         narrate::start(self.narrator());
         let (name, words) = self.image_and_command();
         if name.as_bytes().starts_with(b"-") {
@@ -194,6 +199,7 @@ impl Run {
         };
         let config = self.config(id, layers, store.as_ref(), image.as_ref(), words)?;
         *config.streams.waiter.borrow_mut() = waiter;
+        self.say_what_is_open();
         if (self.detach || self.name.is_some()) && store.is_none() {
             bail!(
                 "there is nothing to keep at this stage: -d and --name want a layer with an image or a cgroup"
@@ -285,6 +291,23 @@ impl Run {
             streams.tell_start()?;
         }
         Ok(streams)
+    }
+
+    /// To a person, and not to a script: what a pipe gets on stderr is the command's.
+    fn say_what_is_open(&self) {
+        let text = "--privileged leaves open all capabilities, all devices, all system calls, and /proc, /sys and the \
+                    cgroups to be written: its root can do to this machine what you can";
+        if self.privileged {
+            narrate::note(format_args!("{text}"));
+            if stderr().is_terminal() && self.explain.is_none() && !self.step && !self.dry_run {
+                narrate::warn(format_args!("{text}"));
+            }
+        }
+    }
+
+    /// Whether somebody inside may come to see rubber itself in /proc, whose file is the host's.
+    fn is_seen_inside(&self) -> Result<bool> {
+        Ok(self.init || matches!(self.namespaces.mode(Namespace::Pid)?, Some(namespaces::Mode::Container(_))))
     }
 
     fn keeps(&self) -> bool {
@@ -381,8 +404,8 @@ impl Run {
         }
         // Whoever may do all may open all devices.
         let limiting = if self.privileged { layers.without(Layer::Devices) } else { layers };
-        let cgroup = Place::find(&id, limiting, &limits);
-        if limits.pids.is_none() && cgroup.counts_processes() {
+        let cgroup = Place::find(&id, limiting, &limits)?;
+        if limits.pids.is_none() && cgroup.counts_processes()? {
             limits.pids = Some(limits::PIDS);
         }
         let security = security::parse(&self.security_opt, layers)?;
@@ -417,7 +440,7 @@ impl Run {
             tty: self.tty,
             keep: self.keeps(),
             init: self.init,
-            names: names::of(&hostname, layers),
+            names: names::of(&hostname, layers)?,
             hostname,
             user: self
                 .user

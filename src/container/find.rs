@@ -6,13 +6,11 @@ use super::{
 };
 use crate::{
     config::What,
+    flock::Flock,
     image::{Store, name::near},
 };
 use anyhow::{Context, Result, bail};
-use nix::{
-    fcntl::{Flock, FlockArg},
-    unistd::Pid,
-};
+use nix::{fcntl::FlockArg, unistd::Pid};
 use std::{
     fs::{self, File},
     io::Read,

@@ -3,7 +3,10 @@
 //! What is done to them is done by a process of its own. It has the container's root for its own root and its users
 //! for its users, but joins nothing of the container's: nobody in there gets to see it.
 
-use super::find::{Container, State};
+use super::{
+    find::{Container, State},
+    supervise,
+};
 use crate::{
     Exit,
     config::Config,
@@ -17,7 +20,6 @@ use nix::{
     mount::MsFlags,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::CloneFlags,
-    sys::wait::WaitPidFlag,
 };
 use std::{ffi::OsString, fs::File, os::fd::AsFd, path::Path};
 
@@ -214,13 +216,7 @@ pub fn both<T>(inside: impl FnOnce() -> Result<u8>, here: impl FnOnce() -> Resul
         // Nothing, where it has failed itself: it has said so by the time we see its end of a pipe close.
         let _ = sys::kill(child, libc::SIGKILL);
     }
-    let code = loop {
-        match sys::wait4(WaitPidFlag::empty())? {
-            Some((ended, code)) if ended == child => break code,
-            _ => {}
-        }
-    };
-    match (code, outcome) {
+    match (supervise::wait_for(child)?, outcome) {
         (0, outcome) => outcome,
         (137, Err(error)) => Err(error),
         (code, _) => bail!(Exit(code, String::new())),

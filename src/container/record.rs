@@ -12,16 +12,14 @@
 use super::volume;
 use crate::{
     config::Config,
+    flock::Flock,
     image::store::{Store, make_private},
     layers::cgroup,
     removal::remove_tree,
     sys,
 };
 use anyhow::{Context, Result, bail};
-use nix::{
-    fcntl::{Flock, FlockArg},
-    unistd::Pid,
-};
+use nix::{fcntl::FlockArg, unistd::Pid};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -82,7 +80,7 @@ pub const BESIDE: &[&str] = &["pid", "ended", "ended.new", "name", "name.new", "
 /// A record of ours. Keep it for as long as the container runs.
 pub struct Claim {
     file: PathBuf,
-    _lock: Flock<File>,
+    _lock: Flock,
 }
 
 /// Sweeps away what others left, and makes the directory and the record of a new container.
@@ -193,7 +191,7 @@ fn remove_files(file: &Path) -> Result<()> {
 /// What is left of a container whose processes are gone.
 pub struct Leftover {
     file: PathBuf,
-    lock: Flock<File>,
+    lock: Flock,
 }
 
 /// Removes all that dead containers left, and returns the id of each, or why it could not be removed.
@@ -307,7 +305,7 @@ fn remove_groups(record: &Record) -> Result<()> {
 }
 
 /// Whoever holds this sees no record half made.
-pub fn lock(store: &Store) -> Result<Flock<File>> {
+pub fn lock(store: &Store) -> Result<Flock> {
     let containers = store.containers();
     let directory = match File::open(&containers) {
         Err(error) if error.kind() == ErrorKind::NotFound => {

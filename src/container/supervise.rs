@@ -69,6 +69,18 @@ pub fn wait(child: Pid, mut relay: Relay) -> Result<u8> {
     }
 }
 
+/// Waits for `child` alone to end, and returns its exit code. Whoever started us may have left us other children.
+pub fn wait_for(child: Pid) -> Result<u8> {
+    loop {
+        match sys::wait4(WaitPidFlag::empty())? {
+            Some((ended, code)) if ended == child => return Ok(code),
+            // A rehearsal has nobody to wait for.
+            None => return Ok(0),
+            Some(_) => {}
+        }
+    }
+}
+
 /// Until a signal comes; meanwhile what is typed goes in and what is printed comes out.
 fn pause(signals: &SignalFd, relay: &mut Relay) -> Result<()> {
     let ready: Vec<Event> = {

@@ -94,7 +94,7 @@ enum Place {
 fn place(here: &Here, controller: &str) -> Place {
     let (trees, proc_cgroup) = (all_trees(), read("/proc/self/cgroup"));
     // Root starts at the top; others in what is delegated to them, if anything is.
-    let delegated = |tree: &Tree| cgroup::delegated().filter(|dir| dir.starts_with(&tree.at));
+    let delegated = |tree: &Tree| cgroup::delegated().ok().flatten().filter(|dir| dir.starts_with(&tree.at));
     let base = |tree: &Tree| match tree.fstype.as_str() {
         _ if here.is_host_root() => tree.at.clone(),
         "cgroup2" => delegated(tree).unwrap_or_else(|| tree.own(&proc_cgroup)),

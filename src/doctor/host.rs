@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::probe::{self, Refusal};
+use super::{
+    Images,
+    probe::{self, Refusal},
+};
 
 /// Everything the checks need to know about the caller and the machine; found out once.
 pub struct Here {
@@ -25,6 +28,7 @@ pub struct Here {
     pub first_user_namespace: bool,
     pub power: Power,
     pub store: PathBuf,
+    pub images: Images,
 }
 
 /// Where the right to make namespaces and mounts comes from.
@@ -37,7 +41,7 @@ pub enum Power {
 }
 
 impl Here {
-    pub fn look(root: Option<&Path>) -> Here {
+    pub fn look(root: Option<&Path>, images: Images) -> Here {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         let name = uname().ok();
         let text = |field: Option<&std::ffi::OsStr>| field.unwrap_or_default().to_string_lossy().into_owned();
@@ -53,6 +57,7 @@ impl Here {
             first_user_namespace: is_first_user_namespace(&read("/proc/self/uid_map")),
             power: power(uid, gid),
             store: store(root),
+            images,
         }
     }
 

@@ -25,7 +25,9 @@ struct Young {
 const YOUNG: &[Young] = &[
     Young { name: "pidfd_open",  since: (5, 3), without: "a process cannot be held by a descriptor", number: libc::SYS_pidfd_open, arguments: [-1, 0, 0, 0] },
     Young { name: "openat2",     since: (5, 6), without: "no path below a root is safe",             number: libc::SYS_openat2, arguments: [-1, 0, 0, 0] },
+    Young { name: "move_mount",  since: (5, 2), without: "nothing can be shared with a container",    number: libc::SYS_move_mount, arguments: [-1, 0, -1, 0] },
     Young { name: "close_range", since: (5, 9), without: "descriptors are closed one by one",        number: libc::SYS_close_range, arguments: [libc::c_long::MAX, 0, -1, 0] },
+    Young { name: "mount_setattr", since: (5, 12), without: "what is shared cannot be made read-only", number: libc::SYS_mount_setattr, arguments: [-1, 0, -1, 0] },
 ];
 
 /// The version, and the calls: a distribution may have brought new calls to an old kernel, and a
@@ -42,13 +44,13 @@ pub fn version(here: &Here) -> Finding {
             (Some(container), true) => format!("{} --security-opt seccomp=unconfined …", container.engine),
             _ => upgrade(here),
         };
-        return if young.since <= (5, 6) { no(found, fix) } else { limited(found, fix) };
+        return if young.since != (5, 9) { no(found, fix) } else { limited(found, fix) };
     }
     if version < (5, 11) && !matches!(here.power, Power::Admin) {
         let found = format!("{} is older than 5.11; overlay in a user namespace needs that", here.kernel);
         return limited(found, upgrade(here));
     }
-    ok(format!("{}; 5.11 or later has everything rubber uses", here.kernel))
+    ok(format!("{}; 5.12 or later has everything rubber uses", here.kernel))
 }
 
 fn exists(young: &Young) -> bool {

@@ -138,18 +138,32 @@ impl Report {
         RUN_NEEDS.iter().map(|id| self.check(id)).find(|check| check.state == State::No)
     }
 
+    /// Whether an image in the store is not what it was.
+    pub fn is_store_damaged(&self) -> bool {
+        self.check("images").state == State::No
+    }
+
     /// The check with this id: the tables above and below name only ids that exist.
     fn check(&self, id: &str) -> &Check {
         &self.checks[CHECKS.iter().position(|look| look.id == id).unwrap_or_default()]
     }
 }
 
+/// How closely the store's images are looked at.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Images {
+    /// Whether the layers are there, and their blobs are what they were.
+    Blobs,
+    /// Every file of every layer, too. What is damaged is marked, to be made anew by who gets the image again.
+    Files,
+}
+
 /// Examines the machine. Nothing of it is changed: what a look tries, it tries in a forked child.
-pub fn examine(root: Option<&Path>) -> Report {
+pub fn examine(root: Option<&Path>, images: Images) -> Report {
     // A caller may have us ignore SIGCHLD: then no child's exit status would ever be told.
     // SAFETY: the default action is no handler.
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
-    let here = Here::look(root);
+    let here = Here::look(root, images);
     let host = here.describe().into_iter().map(|(what, text)| (what, printable(&text))).collect();
     let checks = CHECKS.iter().map(|look| check(look, (look.at)(&here))).collect();
     let mut report = Report { host, checks, chapters: vec![] };

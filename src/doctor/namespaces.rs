@@ -49,7 +49,7 @@ fn unavailable(here: &Here, refusal: &Refusal, kind: &str) -> Finding {
 pub fn upgrade(here: &Here) -> String {
     match here.distribution.packages {
         Some(packages) => format!("{0}{1} && {0}reboot", here.sudo(), packages.upgrade_kernel),
-        None => "# boot a kernel of version 5.11 or later".into(),
+        None => "# boot a kernel of version 5.12 or later".into(),
     }
 }
 

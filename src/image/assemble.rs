@@ -95,7 +95,7 @@ fn put_together(
     let mut left_out = LeftOut::default();
     let (mut made, mut seen) = (Vec::new(), HashSet::new());
     for (number, (layer, diff_id)) in manifest.layers.iter().zip(config.rootfs().diff_ids()).enumerate() {
-        if !seen.insert(diff_id) || store.layer_path(diff_id)?.is_dir() {
+        if !seen.insert(diff_id) || is_unpacked(store, diff_id)? {
             continue;
         }
         let one = unpack(locked, layer, diff_id, &|bytes| watch(number, bytes));
@@ -110,14 +110,20 @@ fn put_together(
         syncfs(File::open(scratch.path())?).context("syncfs()")?;
     }
     for (_, files, diff_id) in &made {
+        locked.make_room(diff_id)?;
         locked.adopt_synced(files, diff_id)?;
     }
     sync_directory(&store.root().join("layers"))?;
     Ok(Assembled { config, left_out })
 }
 
+/// Whether there is such a layer, and nobody has found it damaged.
+fn is_unpacked(store: &Store, diff_id: &str) -> Result<bool> {
+    Ok(store.layer_path(diff_id)?.is_dir() && !store.is_damaged(diff_id)?)
+}
+
 /// One layer, in a directory of its own that is not in its place yet.
-fn unpack(
+pub fn unpack(
     locked: &Locked,
     layer: &Descriptor,
     diff_id: &str,
@@ -158,7 +164,7 @@ pub fn whole(store: &Store, config: &[u8]) -> Result<Option<Manifest>> {
     Ok(Some(manifest))
 }
 
-/// The same by a look at names and sizes alone.
+/// The same by a look at names, sizes and marks alone.
 pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration) -> Result<bool> {
     for layer in &manifest.layers {
         let found = store.blob_path(&layer.digest)?.metadata();
@@ -166,7 +172,12 @@ pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration)
             return Ok(false);
         }
     }
-    Ok(store.layer_paths(config)?.iter().all(|layer| layer.is_dir()))
+    for diff_id in config.rootfs().diff_ids() {
+        if !is_unpacked(store, diff_id)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 struct Watched<'a, R> {

@@ -25,6 +25,7 @@ use std::{
 };
 use xattr::FileExt;
 
+#[derive(PartialEq)]
 pub struct Attributes {
     pub owner: (u32, u32),
     pub mode: u32,

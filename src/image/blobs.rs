@@ -7,11 +7,11 @@ use super::{
     store::{Store, hex, make_private, sync_directory},
     stream,
 };
-use crate::narrate;
+use crate::{flock::Flock, narrate};
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg, OFlag},
+    fcntl::{FlockArg, OFlag},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A whole blob. It stays in the store for as long as this is open.
 pub struct Blob {
     /// At its beginning.
-    pub file: Flock<File>,
+    pub file: Flock,
     pub digest: String,
     /// In bytes.
     pub size: u64,
@@ -43,7 +43,7 @@ pub struct Blob {
 /// A blob that is still being written, by us alone.
 pub struct Partial<'a> {
     store: &'a Store,
-    file: Flock<File>,
+    file: Flock,
     path: PathBuf,
     /// Its digest and its size, where somebody has told them.
     promised: Option<(String, u64)>,
@@ -144,7 +144,7 @@ fn whole_of(store: &Store, digest: &str, size: u64) -> Result<Option<Blob>> {
 }
 
 /// Waits for the lock as long as the file has its name. `None`: it was completed meanwhile, or given up.
-fn locked(file: File, path: &Path) -> Result<Option<Flock<File>>> {
+fn locked(file: File, path: &Path) -> Result<Option<Flock>> {
     let held = file.metadata()?;
     let (began, mut waiting, mut told) = (Instant::now(), file, false);
     loop {

@@ -1,7 +1,7 @@
 //! Images: where a container's files come from.
 //!
 //! Reading order: `store` and `blobs` (what is on disk), `manifest` (what an image is made of), `assemble` and `import`
-//! (how it gets there), `source`, `pieces` and `archive` (where from), `unpack` and `below` (why an archive cannot
+//! (how it gets there), `damage` (what has become of it), `source`, `pieces` and `archive` (where from), `unpack`, `tree` and `below` (why an archive cannot
 //! reach outside), `recipe` and `builtin` (images that are made here), `resolve` (what a name means), `pull` and
 //! `registry` (the network), `sweep` (what goes).
 
@@ -12,12 +12,14 @@ pub mod below;
 pub mod blobs;
 pub mod builtin;
 mod copy;
+pub mod damage;
 pub mod elf;
 pub mod find;
 pub mod import;
 mod limits;
 pub mod list;
 pub mod manifest;
+mod manner;
 pub mod name;
 pub mod pack;
 pub mod pieces;
@@ -36,6 +38,7 @@ pub mod store;
 pub mod stream;
 mod sweep;
 mod tape;
+mod tree;
 pub mod unpack;
 pub mod whiteout;
 
@@ -46,9 +49,10 @@ pub use store::Store;
 use stream::digest;
 pub use sweep::{manifest_of, sweep};
 
+use crate::flock::Flock;
 use anyhow::{Context, Result, bail};
 use name::Name;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::FlockArg;
 use oci_spec::image::ImageConfiguration;
 use std::{fs::File, path::PathBuf};
 
@@ -78,7 +82,7 @@ impl Image {
     }
 
     /// Keeps the layers from being removed for as long as the answer (or a copy of its fds) is open.
-    pub fn hold(&self) -> Result<Vec<Flock<File>>> {
+    pub fn hold(&self) -> Result<Vec<Flock>> {
         let hold = |layer: &PathBuf| {
             let directory = File::open(layer).with_context(|| format!("image {}: {layer:?}", self.name))?;
             let lock = Flock::lock(directory, FlockArg::LockSharedNonblock).map_err(|(_, errno)| errno);

@@ -148,26 +148,35 @@ fn plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
 
-/// Those of `known` that differ from `name` in few letters or begin alike, for "did you mean".
+/// Those of `known` that differ from `name` in few letters or begin alike, the nearest first, for "did you mean".
 pub fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let close = |other: &&str| {
-        distance(name, other) <= 1 + name.len() / 4 || (name.len() >= 3 && other.starts_with(name))
-    };
-    known.filter(close).take(3).collect()
+    let far = |other: &&str| distance(name, other);
+    let close =
+        |other: &&str| far(other) <= 1 + name.len() / 4 || (name.len() >= 3 && other.starts_with(name));
+    let mut near: Vec<_> = known.filter(close).collect();
+    near.sort_by_key(far);
+    near.truncate(3);
+    near
 }
 
-/// Letters to insert, delete or replace to make one word of the other.
+/// Letters to insert, delete or replace, or neighbours to swap, to make one word of the other.
 fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let cost = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], cost);
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    // between[i][j]: the first i letters of one and the first j of the other.
+    let mut between = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            between[i][j] = if i == 0 || j == 0 { i + j } else { nearest_way(a, b, &between, i, j) };
         }
     }
-    row[b.len()]
+    between[a.len()][b.len()]
+}
+
+fn nearest_way(a: &[u8], b: &[u8], between: &[Vec<usize>], i: usize, j: usize) -> usize {
+    let replaced = between[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+    let best = replaced.min(between[i - 1][j] + 1).min(between[i][j - 1] + 1);
+    let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+    if swapped { best.min(between[i - 2][j - 2] + 1) } else { best }
 }
 
 #[cfg(test)]
@@ -255,5 +264,7 @@ mod tests {
         assert_eq!(near("busibox", ["busybox", "debian"].into_iter()), ["busybox"]);
         assert_eq!(near("deb", ["busybox", "debian"].into_iter()), ["debian"]);
         assert!(near("ubuntu", ["busybox", "debian"].into_iter()).is_empty());
+        assert_eq!(near("wbe", ["job", "web"].into_iter()), ["web"]);
+        assert_eq!(near("webb", ["weaver", "wel", "web"].into_iter()), ["web", "wel"]);
     }
 }

@@ -5,6 +5,7 @@
 //! layers/SHA256/     the unpacked files of one layer, whole and on disk, or not there
 //! manifests/         SHA256.json, by the digest of an image's configuration: the manifest it came by, if it did
 //! blobs/sha256/      the layers that manifests name, as they came: see `blobs`
+//! damaged/           SHA256, the empty mark of a layer that is to be made anew: see `damage`
 //! containers/        see container::record
 //! volumes/NAME/      what is in a named volume: see container::volume
 //! tmp/               what is being made; without a living holder of `lock` it is a leftover (blobs lock themselves)
@@ -14,12 +15,12 @@
 //! takes images/ and layers/ alone (and older stores have no more than that); the blobs are for `rubber save`, for
 //! the next image that shares them, and to mend a damaged layer.
 
-use super::{digest, name::Name, sweep::Begun};
-use crate::{narrate, removal};
+use super::{damage, digest, name::Name, sweep::Begun};
+use crate::{flock::Flock, narrate, removal};
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg},
+    fcntl::FlockArg,
     unistd::{geteuid, syncfs},
 };
 use oci_spec::image::ImageConfiguration;
@@ -41,7 +42,7 @@ pub struct Store {
 /// The store while nobody else may change it.
 pub struct Locked<'a> {
     store: &'a Store,
-    _lock: Flock<File>,
+    _lock: Flock,
 }
 
 impl Store {
@@ -237,10 +238,18 @@ impl Locked<'_> {
         Ok(Scratch { path })
     }
 
-    /// Makes the finished tree `files` the layer `digest`; a layer of that content that is there already stays.
+    /// Makes the finished tree `files` the layer `digest`; a layer of that content that is there already, and is
+    /// not damaged, stays.
     pub fn adopt(&self, files: &Path, digest: &str) -> Result<()> {
         // Everything below must be on disk before the name says that it is whole.
         syncfs(File::open(files)?).with_context(|| format!("syncfs({files:?})"))?;
+        let layer = self.store.layer_path(digest)?;
+        // There is no blob to tell a damaged one by: but now there are its files once more.
+        let is_damaged = || damage::between(files, &layer).is_ok_and(|found| !found.is_empty());
+        if layer.is_dir() && is_damaged() {
+            self.remove_damaged(&layer)?;
+            self.unmark(digest)?;
+        }
         self.adopt_synced(files, digest)?;
         sync_directory(&self.store.root.join("layers"))
     }

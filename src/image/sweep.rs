@@ -7,9 +7,9 @@ use super::{
     name::Name,
     store::{Locked, Store, sync_directory},
 };
-use crate::{container::find, removal};
-use anyhow::{Context, Result};
-use nix::fcntl::{Flock, FlockArg};
+use crate::{container::find, flock::Flock, removal};
+use anyhow::{Context, Result, ensure};
+use nix::fcntl::FlockArg;
 use std::{
     collections::HashSet,
     ffi::OsStr,
@@ -174,10 +174,32 @@ impl Locked<'_> {
         let mut removed = Vec::new();
         for path in entries(&self.store().root().join("layers"))? {
             if !used.contains(&path) && self.remove_layer(&path)? {
+                let hex = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+                let _ = self.unmark(&format!("sha256:{hex}"));
                 removed.push(path);
             }
         }
         Ok(removed)
+    }
+
+    /// Takes a layer away that was found damaged: another is there for its place.
+    pub fn make_room(&self, diff_id: &str) -> Result<()> {
+        if !self.store().is_damaged(diff_id)? {
+            return Ok(());
+        }
+        let layer = self.store().layer_path(diff_id)?;
+        if layer.is_dir() {
+            self.remove_damaged(&layer)?;
+        }
+        self.unmark(diff_id)
+    }
+
+    pub fn remove_damaged(&self, layer: &Path) -> Result<()> {
+        ensure!(
+            self.remove_layer(layer)?,
+            "the damaged layer {layer:?} is a container's root: end that first, then get the image again"
+        );
+        Ok(())
     }
 
     /// False when a container holds it.

@@ -1,89 +1,34 @@
 //! Unpacks a tar stream into an empty directory, entry by entry, believing nothing it says.
 //!
-//! What a name in the archive leads to is decided in `below`. Here: which entries exist at all, what replaces what,
-//! and in which order owner, mode, attributes and time must be set so that none undoes another.
+//! What a name in the archive leads to is decided in `below`, where it is put in `tree`, and in which order owner, mode,
+//! attributes and time are set in `attributes`. Here: which entries exist at all, and what replaces what.
+
+pub use super::manner::{LeftOut, Manner, Owner, Purpose, shown};
 
 use super::{
     attributes::{Attributes, welcome},
     below::{self, Below, DIRECTORY},
     limits::{self, Limits},
+    manner::{id, inside},
     tape::{Member, Tape},
+    tree::Tree,
     whiteout,
 };
-use crate::removal;
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat},
-    libc,
-    sys::{
-        stat::{FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, mkdirat, utimensat},
-        time::TimeSpec,
-    },
-    unistd::{LinkatFlags, geteuid, linkat, mkfifoat, symlinkat},
+    sys::stat::{Mode, SFlag, mkdirat},
+    unistd::{LinkatFlags, linkat, mkfifoat, symlinkat},
 };
 use std::{
-    collections::{HashMap, HashSet},
     ffi::OsStr,
     fs::File,
     io::{BufRead, BufReader, Read},
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
 };
 use tar::EntryType;
-
-/// What was not taken over from the archive, for one line to the user.
-#[derive(Default)]
-pub struct LeftOut {
-    pub devices: Vec<String>,
-    pub owners: u64,
-}
-
-/// What becomes of the entries.
-pub struct Manner {
-    pub owner: Owner,
-    pub purpose: Purpose,
-    /// How many parts of each name fall away, and what comes in their place.
-    pub strip: usize,
-    pub prefix: PathBuf,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-pub enum Owner {
-    Archived,
-    /// Everything belongs to this user and group. Who owned it before must not come by the new owner's power:
-    /// setuid bits stay only where the owner does.
-    Given(u32, u32),
-    /// The same, and whoever made the file is not to be trusted with setuid bits at all.
-    Caller(u32, u32),
-}
-
-#[derive(Clone, Copy, PartialEq)]
-pub enum Purpose {
-    /// A root filesystem: a later entry replaces an earlier one of its name, whatever both are.
-    Image,
-    /// A layer of an image: some names stand for what is gone (see `whiteout`).
-    Layer,
-    /// Into a directory that is somebody's: its directories stay as they are, and only files are replaced.
-    Copy,
-    /// The same, and the uppermost entry must be a directory.
-    CopyDirectory,
-}
-
-impl Manner {
-    pub fn of(purpose: Purpose) -> Manner {
-        Manner { owner: Owner::Archived, purpose, strip: 0, prefix: PathBuf::new() }
-    }
-
-    fn place(&self, path: PathBuf) -> PathBuf {
-        // `join` with an empty path would end the name with a slash.
-        path.components().skip(self.strip).fold(self.prefix.clone(), |path, part| path.join(part))
-    }
-
-    fn copies(&self) -> bool {
-        matches!(self.purpose, Purpose::Copy | Purpose::CopyDirectory)
-    }
-}
 
 /// Unpacks `tar` into the directory `target`. An error leaves it half-filled: one that was empty is for the caller to
 /// remove.
@@ -122,44 +67,10 @@ pub fn unpack_stream(tar: impl BufRead, target: Below, manner: Manner) -> Result
     tree.finish()
 }
 
-struct Tree {
-    below: Below,
-    manner: Manner,
-    /// An ordinary user owns whatever it unpacks.
-    privileged: bool,
-    /// The directory of the last entry: the next one is mostly in it too.
-    last: Option<Open>,
-    /// Those that an ordinary user could not fill if they were what they will be: by inode number, set at the end.
-    closed: HashMap<libc::ino_t, (PathBuf, Attributes)>,
-    /// Where there was something before us: the directories that are ours.
-    made: HashSet<libc::ino_t>,
-    left_out: LeftOut,
-}
-
-/// A directory that is being filled. That changes its time, which is set back when we are done there.
-struct Open {
-    path: PathBuf,
-    directory: OwnedFd,
-    mtime: Option<TimeSpec>,
-}
-
 /// More than any root filesystem has, and less than fills the memory.
 const MOST_DEVICES: usize = 10_000;
-const MOST_CLOSED: usize = 100_000;
 
 impl Tree {
-    fn new(below: Below, manner: Manner) -> Tree {
-        Tree {
-            below,
-            manner,
-            privileged: geteuid().is_root(),
-            last: None,
-            closed: HashMap::new(),
-            made: HashSet::new(),
-            left_out: LeftOut::default(),
-        }
-    }
-
     fn add(&mut self, member: &Member, tape: &mut Tape<impl BufRead>) -> Result<()> {
         let path = self.place(&member.name)?;
         if self.manner.purpose == Purpose::CopyDirectory && path == self.manner.prefix {
@@ -241,27 +152,6 @@ impl Tree {
             whiteout::make_opaque(&File::from(made.try_clone()?))?;
         }
         self.become_what_it_is(made, path, attributes)
-    }
-
-    /// At once if we may still fill it then, else at the end.
-    fn become_what_it_is(&mut self, made: OwnedFd, path: &Path, attributes: Attributes) -> Result<()> {
-        let closes = !self.privileged && attributes.mode & 0o700 != 0o700;
-        if closes || self.manner.copies() {
-            let inode = fstat(&made)?.st_ino;
-            if self.manner.copies() {
-                self.made.insert(inode);
-            }
-            if closes {
-                ensure!(self.closed.len() < MOST_CLOSED, "too many directories that forbid to be filled");
-                let open = Attributes { mode: attributes.mode | 0o700, xattrs: Vec::new(), ..attributes };
-                self.closed.insert(inode, (path.to_path_buf(), attributes));
-                open.set(&File::from(made))?;
-                return Ok(());
-            }
-        }
-        let kept = attributes.set(&File::from(made))?;
-        self.count(kept);
-        Ok(())
     }
 
     fn file(&mut self, path: &Path, member: &Member, tape: &mut Tape<impl BufRead>) -> Result<()> {
@@ -386,123 +276,5 @@ impl Tree {
             attributes.xattrs.retain(|(name, _)| name != "security.capability");
         }
         Ok(attributes)
-    }
-
-    /// The directory an entry belongs in, made if the archive did not list it.
-    fn parent(&mut self, path: &Path) -> Result<&OwnedFd> {
-        if self.last.as_ref().is_none_or(|open| open.path != path) {
-            self.leave()?;
-            let directory = match self.below.directory(path) {
-                Err(Errno::ENOENT) => self.missing(path)?,
-                other => other.with_context(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?,
-            };
-            let found = fstat(&directory)?;
-            let is_ours = !self.manner.copies() || self.made.contains(&found.st_ino);
-            let mtime = is_ours.then(|| TimeSpec::new(found.st_mtime, found.st_mtime_nsec));
-            self.last = Some(Open { path: path.to_path_buf(), directory, mtime });
-        }
-        Ok(&self.last.as_ref().expect("set above").directory)
-    }
-
-    /// Makes the directory `path`, and what is missing on the way to it, with mode 0755.
-    fn missing(&mut self, path: &Path) -> Result<OwnedFd> {
-        let parts: Vec<&Path> = path.ancestors().collect();
-        let is_missing = |part: &&Path| matches!(self.below.directory(part), Err(Errno::ENOENT));
-        let missing = parts.partition_point(is_missing);
-        // A loop, because an archive may nest as deep as it likes.
-        let mut at = self.parent(parts.get(missing).context("the root is gone")?)?.try_clone()?;
-        for path in parts[..missing].iter().rev() {
-            let (_, name) = below::split(path);
-            match mkdirat(&at, name.as_os_str(), Mode::from_bits_truncate(0o755)) {
-                Err(Errno::EEXIST) => bail!("{name:?} on the way to it is a link that leads nowhere"),
-                other => other.with_context(|| format!("mkdirat({name:?})"))?,
-            }
-            at = openat(&at, name.as_os_str(), DIRECTORY, Mode::empty())?;
-            fchmod(&at, Mode::from_bits_truncate(0o755))?; // mkdirat obeys umask
-            if self.manner.copies() {
-                self.made.insert(fstat(&at)?.st_ino);
-            }
-        }
-        self.leave()?;
-        Ok(at)
-    }
-
-    /// Sets back the time of the directory that was filled last.
-    fn leave(&mut self) -> Result<()> {
-        let Some(Open { directory, mtime: Some(mtime), .. }) = self.last.take() else { return Ok(()) };
-        utimensat(&directory, ".", &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::NoFollowSymlink)
-            .context("utimensat(\".\")")
-    }
-
-    /// A later entry replaces an earlier one of the same name, whatever it was, and never writes through it.
-    fn make_way(&mut self, parent: &Path, name: &OsStr, present: Option<FileStat>) -> Result<()> {
-        if let Some(stat) = present {
-            let is_directory = below::kind(&stat) == SFlag::S_IFDIR;
-            ensure!(!is_directory || !self.manner.copies(), "what is there is a directory, and stays");
-            removal::remove(self.parent(parent)?, name).context("cannot replace what is there")?;
-            self.leave()?; // the path may lead elsewhere now
-        }
-        Ok(())
-    }
-
-    /// An ordinary user owns whatever it unpacks; for root an owner that cannot be kept is worth a word.
-    fn count(&mut self, owner_kept: bool) {
-        self.left_out.owners += u64::from(self.privileged && !owner_kept);
-    }
-
-    /// Closes the directories that are to be closed, the deepest first: a parent may then forbid us to come back.
-    fn finish(mut self) -> Result<LeftOut> {
-        self.leave()?;
-        let mut closed: Vec<_> = self.closed.drain().collect();
-        closed.sort_by_key(|(_, (path, _))| std::cmp::Reverse(path.components().count()));
-        for (inode, (path, attributes)) in closed {
-            let (parent, name) = below::split(&path);
-            let Ok(parent) = self.below.directory(&parent) else { continue };
-            let name = if name.is_empty() { OsStr::new(".") } else { &name };
-            match openat(&parent, name, DIRECTORY, Mode::empty()) {
-                // Something else may have replaced it since.
-                Ok(directory) if fstat(&directory)?.st_ino == inode => {
-                    let set = attributes.set(&File::from(directory));
-                    set.with_context(|| format!("entry {}", shown(path.as_os_str().as_bytes())))?;
-                }
-                _ => continue,
-            }
-        }
-        Ok(self.left_out)
-    }
-}
-
-/// The path that an entry's name means below the root, `.` and repeated slashes taken out, read from its byte `start`.
-fn inside(name: &[u8], start: usize) -> Result<PathBuf> {
-    ensure!(!name.is_empty(), "the name is empty");
-    ensure!(!name.contains(&0), "the name has a NUL in it");
-    let mut path = PathBuf::new();
-    for part in Path::new(OsStr::from_bytes(&name[start..])).components() {
-        match part {
-            Component::Normal(part) => path.push(part),
-            Component::CurDir => (),
-            Component::ParentDir => bail!("a name with .. in it may lead outside the image: refused"),
-            Component::RootDir | Component::Prefix(_) => {
-                bail!("an absolute name leads outside the image: refused")
-            }
-        }
-    }
-    Ok(path)
-}
-
-/// 2^32-1 is "no change" to chown(2), and what lies beyond would be cut down to some other user.
-fn id(number: i64) -> Result<u32> {
-    match u32::try_from(number) {
-        Ok(id) if id != u32::MAX => Ok(id),
-        _ => bail!("its owner {number} is no user or group id"),
-    }
-}
-
-/// A name as it may be printed: control characters escaped, and not longer than a line.
-pub fn shown(name: &[u8]) -> String {
-    let text = format!("{:?}", String::from_utf8_lossy(&name[..name.len().min(500)]));
-    match text.char_indices().nth(120) {
-        Some((end, _)) => format!("{}…\"", &text[..end]),
-        None => text,
     }
 }

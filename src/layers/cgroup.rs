@@ -4,20 +4,27 @@
 //! What differs is only *which file* takes *which number*, so the layers `cpu`
 //! and `memory` are tables, and this file does what both have in common.
 
-use super::{Layer, Layers};
+use super::{
+    Layer, Layers,
+    namespaces::{Namespace, Whose},
+};
 use crate::{
     config::{Config, Limits},
-    narrate, sys,
+    narrate,
+    place::is_there,
+    sys,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use nix::{
     errno::Errno,
+    mount::MsFlags,
     sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs},
     unistd::{AccessFlags, Pid, access},
 };
 use serde::{Deserialize, Serialize};
 use std::{
     borrow::Cow,
+    ffi::OsStr,
     fs::read_to_string,
     path::{Path, PathBuf},
     time::Duration,
@@ -66,9 +73,10 @@ pub struct Place {
 impl Place {
     /// Looks for a place for container `id`; makes nothing yet. No groups where
     /// the tree is not ours to divide: an ordinary user's, most often.
-    pub fn find(id: &str, layers: Layers, limits: &Limits) -> Place {
+    /// Where that cannot be found out, it is an error: nobody shall think that their limits hold.
+    pub fn find(id: &str, layers: Layers, limits: &Limits) -> Result<Place> {
         let name = format!("rubber-{id}");
-        if version() == Version::V2 {
+        if is_a(Path::new(ROOT), CGROUP2_SUPER_MAGIC)? {
             let layer =
                 [Layer::Cpu, Layer::Memory, Layer::Devices].into_iter().find(|layer| layers.contains(*layer));
             let group = |(base, layer): (PathBuf, _)| Group {
@@ -76,8 +84,8 @@ impl Place {
                 controllers: ["cpu", "cpuset", "memory", "pids"].map(Cow::from).into(),
                 dir: base.join(name),
             };
-            let groups = delegated().zip(layer).map(group).into_iter().collect();
-            return Place { version: Version::V2, groups, freezer: None };
+            let groups = delegated()?.zip(layer).map(group).into_iter().collect();
+            return Ok(Place { version: Version::V2, groups, freezer: None });
         }
         let mut wanted: Vec<(_, &'static [&'static str])> =
             vec![(Layer::Cpu, &["cpu"]), (Layer::Memory, &["memory"]), (Layer::Memory, &["pids"])];
@@ -86,21 +94,18 @@ impl Place {
             wanted.push((Layer::Cpu, &["cpuset"]));
         }
         let tree = |controllers: &[&str]| Path::new(ROOT).join(controllers[0]);
-        let groups = wanted
-            .into_iter()
-            .filter(|(layer, controllers)| {
-                let tree = tree(controllers);
-                layers.contains(*layer) && is_a(&tree, CGROUP_SUPER_MAGIC) && is_writable(&tree)
-            })
-            .map(|(layer, names)| {
+        let is_ours = |tree: &Path| Ok::<_, Error>(is_a(tree, CGROUP_SUPER_MAGIC)? && is_writable(tree)?);
+        let mut groups = vec![];
+        for (layer, names) in wanted {
+            let tree = tree(names);
+            if layers.contains(layer) && is_ours(&tree)? {
                 let controllers = names.iter().map(|name| Cow::from(*name)).collect();
-                Group { layer, controllers, dir: tree(names).join(&name) }
-            })
-            .collect::<Vec<_>>();
-        let freezer =
-            Some(tree(&["freezer"])).filter(|tree| is_a(tree, CGROUP_SUPER_MAGIC) && is_writable(tree));
-        let freezer = freezer.filter(|_| !groups.is_empty()).map(|tree| tree.join(&name));
-        Place { version: Version::V1, groups, freezer }
+                groups.push(Group { layer, controllers, dir: tree.join(&name) });
+            }
+        }
+        let freezer = tree(&["freezer"]);
+        let freezer = (!groups.is_empty() && is_ours(&freezer)?).then(|| freezer.join(&name));
+        Ok(Place { version: Version::V1, groups, freezer })
     }
 
     fn of(&self, controller: &str) -> Option<&Group> {
@@ -108,15 +113,14 @@ impl Place {
     }
 
     /// Whether processes can be limited here.
-    pub fn counts_processes(&self) -> bool {
-        self.of("pids").is_some_and(|group| match self.version {
-            Version::V1 => true,
-            Version::V2 => {
-                let file = group.dir.parent().map(|above| above.join("cgroup.controllers"));
-                let names = file.and_then(|file| read_to_string(file).ok()).unwrap_or_default();
-                names.split_whitespace().any(|name| name == "pids")
-            }
-        })
+    pub fn counts_processes(&self) -> Result<bool> {
+        let Some(group) = self.of("pids") else { return Ok(false) };
+        if self.version == Version::V1 {
+            return Ok(true);
+        }
+        let file = group.dir.parent().context("a cgroup has a parent")?.join("cgroup.controllers");
+        let names = read_to_string(&file).with_context(|| format!("read({file:?})"))?;
+        Ok(names.split_whitespace().any(|name| name == "pids"))
     }
 
     /// The group that takes this controller's settings.
@@ -150,22 +154,26 @@ impl Place {
 /// Where controllers are: in trees of their own also where an idle version 2
 /// tree is mounted beside them.
 pub fn version() -> Version {
-    if is_a(Path::new(ROOT), CGROUP2_SUPER_MAGIC) { Version::V2 } else { Version::V1 }
+    if is_a(Path::new(ROOT), CGROUP2_SUPER_MAGIC).unwrap_or(false) { Version::V2 } else { Version::V1 }
 }
 
 /// The part of the version 2 tree that is ours to divide: all of it for root.
 /// For an ordinary user the highest group above their own that they may write
 /// to (cgroups(7), "Cgroup delegation").
-pub fn delegated() -> Option<PathBuf> {
-    if is_writable(Path::new(ROOT)) {
-        return Some(ROOT.into());
+pub fn delegated() -> Result<Option<PathBuf>> {
+    if is_writable(Path::new(ROOT))? {
+        return Ok(Some(ROOT.into()));
     }
-    let own = read_to_string("/proc/self/cgroup").ok()?;
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let above = Path::new(ROOT).join(own);
-    let above: Vec<_> = above.ancestors().take_while(|dir| *dir != Path::new(ROOT)).collect();
-    let ours = |dir: &&&Path| is_writable(dir) && is_writable(&dir.join("cgroup.procs"));
-    above.iter().take_while(ours).last().map(|dir| dir.to_path_buf())
+    let own = read_to_string("/proc/self/cgroup").context("read(\"/proc/self/cgroup\")")?;
+    let Some(own) = own.lines().find_map(|line| line.strip_prefix("0::/")) else { return Ok(None) };
+    let mut highest = None;
+    for dir in Path::new(ROOT).join(own).ancestors().take_while(|dir| *dir != Path::new(ROOT)) {
+        if !is_writable(dir)? || !is_writable(&dir.join("cgroup.procs"))? {
+            break;
+        }
+        highest = Some(dir.to_owned());
+    }
+    Ok(highest)
 }
 
 /// The groups that `layer` makes; where there are none, that is told.
@@ -177,6 +185,44 @@ pub fn groups(config: &Config, layer: Layer) -> impl Iterator<Item = &Group> {
         narrate::note(format_args!("version 2 has one group for all controllers: this is the one above"));
     }
     place.made_by(layer)
+}
+
+/// Whether a container sees in /sys/fs/cgroup what limits it: where it has groups, and a namespace that hides others.
+pub fn is_shown(config: &Config) -> bool {
+    let is_hidden =
+        config.layers.contains(Layer::Ipc) && *config.namespaces.of(Namespace::Cgroup) != Whose::Host;
+    is_hidden && !config.cgroup.groups.is_empty()
+}
+
+/// /sys/fs/cgroup as seen from the cgroup namespace: its own groups, to be read and not written, so that no limit
+/// can be taken off from inside. Of version 1 no tree in which it has no group: there it would see the host's.
+pub fn show(config: &Config) -> Result<()> {
+    let root = Path::new(ROOT);
+    if !narrate::is_dry() && !is_there(root)? {
+        narrate::note(format_args!("this kernel has no cgroups to show"));
+        return Ok(());
+    }
+    let read_only = if config.privileged { MsFlags::empty() } else { MsFlags::MS_RDONLY };
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | read_only;
+    if config.cgroup.version == Version::V2 {
+        return sys::mount(Some(Path::new("cgroup")), root, Some("cgroup2"), flags, None);
+    }
+    let own = read_to_string("/proc/self/cgroup").context("read(\"/proc/self/cgroup\")")?;
+    let memory = Some(OsStr::new("mode=0755,size=1m"));
+    sys::mount(Some(Path::new("tmpfs")), root, Some("tmpfs"), flags - MsFlags::MS_RDONLY, memory)?;
+    // A tree may have several controllers: `4:cpu,cpuacct:/…`.
+    for name in own.lines().filter_map(|line| line.split(':').nth(1)) {
+        if !name.split(',').any(|controller| config.cgroup.of(controller).is_some()) {
+            continue;
+        }
+        let tree = root.join(name);
+        sys::mkdir(&tree, 0o755)?;
+        sys::mount(Some(Path::new("cgroup")), &tree, Some("cgroup"), flags, Some(OsStr::new(name)))?;
+        for one in name.split(',').filter(|one| *one != name) {
+            sys::symlink(name, &format!("{ROOT}/{one}"))?;
+        }
+    }
+    sys::mount(None, root, None, flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND, None)
 }
 
 /// In version 2 a group has a controller's files only where its parent hands
@@ -237,10 +283,21 @@ pub fn remove_group(dir: &Path) -> Result<()> {
     bail!("{} still has processes a second after they were killed", dir.display())
 }
 
-fn is_a(path: &Path, kind: FsType) -> bool {
-    statfs(path).is_ok_and(|found| found.filesystem_type() == kind)
+fn is_a(path: &Path, kind: FsType) -> Result<bool> {
+    let found = statfs(path).map(|found| found.filesystem_type() == kind);
+    unless_refused(found).with_context(|| format!("statfs({path:?})"))
 }
 
-fn is_writable(path: &Path) -> bool {
-    access(path, AccessFlags::W_OK).is_ok()
+fn is_writable(path: &Path) -> Result<bool> {
+    unless_refused(access(path, AccessFlags::W_OK).map(|()| true))
+        .with_context(|| format!("access({path:?}, W_OK)"))
+}
+
+/// What is not there, or not ours, is a "no"; anything else is an answer we did not get.
+fn unless_refused(found: nix::Result<bool>) -> nix::Result<bool> {
+    use Errno::*;
+    match found {
+        Err(ENOENT | ENOTDIR | ELOOP | EACCES | EPERM | EROFS) => Ok(false),
+        found => found,
+    }
 }

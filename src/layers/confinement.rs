@@ -30,7 +30,8 @@ pub fn any(config: &Config) -> bool {
 /// /proc is the container's by now, and /proc/self in it is this process.
 pub fn confine(config: &Config) -> Result<()> {
     if let Some(profile) = &config.apparmor {
-        sys::write(Path::new("/proc/self/attr/apparmor/exec"), &format!("exec {profile}"))?;
+        sys::write(Path::new("/proc/self/attr/apparmor/exec"), &format!("exec {profile}"))
+            .with_context(|| no_profile(profile))?;
     }
     match &config.selinux {
         Some(label) => sys::write(Path::new("/proc/self/attr/exec"), label),
@@ -45,16 +46,19 @@ pub fn known_profile(name: &str) -> Result<String> {
         enabled.trim() == "Y",
         "--security-opt apparmor={name}: this kernel does not have AppArmor, or it is off (cat /sys/kernel/security/lsm)"
     );
-    // Only root may read the list; anybody else is told by the kernel in the end.
+    // Only root may read the list, and only where it is mounted; anybody else is told by the kernel in the end.
     if let Ok(loaded) = read_to_string("/sys/kernel/security/apparmor/profiles") {
         let is_loaded =
             loaded.lines().any(|line| line.rsplit_once(" (").is_some_and(|(known, _)| known == name));
-        ensure!(
-            is_loaded,
-            "--security-opt apparmor={name}: no such profile is loaded (aa-status lists them, apparmor_parser loads one)"
-        );
+        ensure!(is_loaded, no_profile(name));
     }
     Ok(name.into())
+}
+
+fn no_profile(name: &str) -> String {
+    format!(
+        "--security-opt apparmor={name}: no such profile is loaded (aa-status lists them, apparmor_parser loads one)"
+    )
 }
 
 /// What of a process's SELinux label is another one's: user, role, type and level.

@@ -5,7 +5,10 @@ use super::{lower, overlay, userns, volumes};
 use crate::{
     Exit,
     config::{Config, What},
-    container::terminal::{receive, send},
+    container::{
+        supervise,
+        terminal::{receive, send},
+    },
     ids::{Ids, Range, lines},
     narrate,
     sys::{self, mounts::*},
@@ -16,7 +19,6 @@ use nix::{
     fcntl::OFlag,
     mount::MsFlags,
     sched::CloneFlags,
-    sys::wait::WaitPidFlag,
     unistd::{Gid, Pid, Uid},
 };
 use std::{
@@ -59,11 +61,12 @@ pub fn prepare(config: &Config) -> Result<()> {
         }
         Ok(0)
     })?;
-    match sys::wait4(WaitPidFlag::empty())? {
-        Some((ended, 0)) if ended == builder => {}
-        None if narrate::is_dry() => return Ok(()),
+    if supervise::wait_for(builder)? != 0 {
         // It has said why.
-        _ => bail!(Exit(125, String::new())),
+        bail!(Exit(125, String::new()));
+    }
+    if narrate::is_dry() {
+        return Ok(());
     }
     let mut held = config.held.borrow_mut();
     let targets = config.mounts.iter().filter(|mount| volumes::source(mount).is_some());
@@ -125,7 +128,7 @@ pub fn sample(uids: &str, gids: &str) -> Result<OwnedFd> {
     let file = if narrate::is_dry() { "/dev/null".into() } else { format!("/proc/{child}/ns/user") };
     let user = File::open(&file).with_context(|| format!("open({file:?})"))?;
     release.write_all(&[1])?;
-    sys::wait4(WaitPidFlag::empty())?;
+    supervise::wait_for(child)?;
     Ok(user.into())
 }
 

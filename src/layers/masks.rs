@@ -3,7 +3,7 @@
 use crate::{
     config::Config,
     oci::mounts::empty,
-    place::{self, is, is_directory},
+    place::{self, is, is_directory, is_there},
     sys::{self, mounts::*},
 };
 use anyhow::{Context, Result, ensure};
@@ -38,20 +38,20 @@ pub fn any(config: &Config) -> bool {
 /// Nobody but us is in this mount table yet, and the names are the kernel's own: no link can lead us astray.
 pub fn mask(_: &Config) -> Result<()> {
     let null = null()?;
-    let mut first = None;
-    for file in FILES.iter().filter(|file| Path::new(file).exists()) {
-        match first {
-            None => cover(&null, file)?,
+    let mut first: Option<PathBuf> = None;
+    for file in those_there(FILES.iter().map(PathBuf::from))? {
+        match &first {
+            None => cover(&null, &file)?,
             // The mount that is there already, once more.
-            Some(first) => sys::mount(Some(Path::new(first)), Path::new(file), None, MsFlags::MS_BIND, None)?,
+            Some(first) => sys::mount(Some(first), &file, None, MsFlags::MS_BIND, None)?,
         }
         first.get_or_insert(file);
     }
     let mut first: Option<PathBuf> = None;
     let throttles = (0..).map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle"));
-    let throttles = throttles.map(PathBuf::from).take_while(|path| path.exists());
-    let known = DIRECTORIES.iter().map(PathBuf::from).filter(|path| path.exists());
-    for directory in known.chain(throttles) {
+    let throttles = throttles.map(PathBuf::from).take_while(|path| is_there(path).unwrap_or(true));
+    let known = DIRECTORIES.iter().map(PathBuf::from);
+    for directory in those_there(known.chain(throttles))? {
         match &first {
             None => {
                 let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -62,6 +62,17 @@ pub fn mask(_: &Config) -> Result<()> {
         first.get_or_insert(directory);
     }
     Ok(())
+}
+
+/// Not all kernels have all of them.
+fn those_there(paths: impl Iterator<Item = PathBuf>) -> Result<Vec<PathBuf>> {
+    let mut there = vec![];
+    for path in paths {
+        if is_there(&path)? {
+            there.push(path);
+        }
+    }
+    Ok(there)
 }
 
 /// The host's /dev/null, and no link or file that somebody has put in its place (CVE-2025-31133, -52565, -52881):
@@ -127,8 +138,8 @@ fn found(root: &OwnedFd, path: &Path) -> Result<Option<OwnedFd>> {
 }
 
 /// Read-only, or whoever may change modes in here would change that of the host's.
-fn cover(null: &OwnedFd, file: &str) -> Result<()> {
+fn cover(null: &OwnedFd, file: &Path) -> Result<()> {
     let tree = open_tree(null.as_fd(), "")?;
     mount_setattr(&tree, false, RDONLY | NOSUID | NOEXEC, PRIVATE)?;
-    move_mount(&tree, &place::open(&sys::open_directory(Path::new("/"))?, Path::new(file))?)
+    move_mount(&tree, &place::open(&sys::open_directory(Path::new("/"))?, file)?)
 }

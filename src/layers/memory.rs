@@ -6,7 +6,9 @@ use super::{
 };
 use crate::{
     config::{Config, Limits},
-    narrate, sys,
+    narrate,
+    place::is_there,
+    sys,
 };
 use anyhow::Result;
 use std::fs::read_to_string;
@@ -22,7 +24,7 @@ pub fn limit(config: &Config) -> Result<()> {
             cgroup::hand_down(group, setting.controller)?;
         }
         let file = group.dir.join(setting.file);
-        if !setting.by_default || file.exists() || narrate::is_dry() {
+        if !setting.by_default || is_there(&file)? || narrate::is_dry() {
             sys::write(&file, &setting.value)?;
         }
     }

@@ -1,7 +1,7 @@
 //! Namespaces: whose each of them is. A layer makes one of its own, unless it is told to leave the host's or to
 //! take another container's.
 
-use super::Layer;
+use super::{Layer, idmap};
 use crate::{config::Config, sys};
 use anyhow::Result;
 use nix::sched::CloneFlags;
@@ -103,11 +103,32 @@ pub struct Donor {
 }
 
 pub fn any_joined(config: &Config) -> bool {
-    !config.donors.is_empty()
+    config.donors.iter().any(|donor| !(donor.flags - late(config)).is_empty())
 }
 
 /// All at once: a user namespace among them gives us the right to join the others.
 pub fn join(config: &Config) -> Result<()> {
-    let donors = config.donors.iter().filter(|donor| !donor.flags.is_empty());
-    donors.into_iter().try_for_each(|donor| sys::setns(&donor.pidfd, donor.flags))
+    join_each(config, |flags| flags - late(config))
+}
+
+pub fn any_late(config: &Config) -> bool {
+    config.donors.iter().any(|donor| donor.flags.intersects(late(config)))
+}
+
+/// The cgroup namespace comes when we are in a group of our own: from inside of it that would be out of reach, where
+/// the tree is mounted with nsdelegate (cgroups(7)).
+pub fn join_late(config: &Config) -> Result<()> {
+    join_each(config, |flags| flags & late(config))
+}
+
+/// (Whoever becomes another root on the way has no right to join it by then.)
+fn late(config: &Config) -> CloneFlags {
+    if idmap::any(config) { CloneFlags::empty() } else { CloneFlags::CLONE_NEWCGROUP }
+}
+
+fn join_each(config: &Config, which: impl Fn(CloneFlags) -> CloneFlags) -> Result<()> {
+    let flags = config.donors.iter().map(|donor| (donor, which(donor.flags)));
+    flags
+        .filter(|(_, flags)| !flags.is_empty())
+        .try_for_each(|(donor, flags)| sys::setns(&donor.pidfd, flags))
 }

@@ -8,7 +8,11 @@ use crate::{
     narrate, sys,
 };
 use anyhow::{Error, Result, bail};
-use nix::{errno::Errno, unistd::AccessFlags};
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit},
+    unistd::AccessFlags,
+};
 use std::{
     ffi::{CString, OsStr, OsString},
     fs::File,
@@ -45,7 +49,7 @@ pub fn execute(config: &Config) -> Result<()> {
 /// `--init`: stays pid 1, collects zombies and passes signals on, while the
 /// command runs as a child, and ends with its exit code.
 fn become_init(config: &Config, become_command: impl FnOnce() -> Result<()>) -> Result<()> {
-    // /proc/1/exe is rubber's own file on the host: nobody in here shall have it.
+    // /proc/1/exe is a copy in memory (see `run`), and nobody in here without CAP_SYS_PTRACE gets even that.
     sys::prctl_not_dumpable()?;
     let command = sys::fork("command", || become_command().map(|()| 0))?;
     config.streams.let_go();
@@ -62,11 +66,22 @@ fn become_command(config: &Config, env: &[OsString]) -> Result<()> {
     // rubber held signals back to pass them on, and Rust's start-up ignores
     // SIGPIPE: a command that inherits either behaves oddly ever after.
     sys::reset_signals()?;
-    sys::close_range(3)?;
+    close_the_rest()?;
     let args = c_strings(&config.command)?;
     rlimits::set(config)?;
     let outcome = sys::execve(&c_string(program.as_os_str())?, &args, &c_strings(env)?);
     outcome.map_err(|error| why_not(&program, error))
+}
+
+/// Every descriptor but the standard streams; one by one where the kernel is older than 5.9.
+fn close_the_rest() -> Result<()> {
+    match sys::close_range(3) {
+        Err(error) if error.downcast_ref() == Some(&Errno::ENOSYS) => {
+            let (most, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+            (3..most.min(1 << 20) as i32).try_for_each(sys::fcntl_close_on_exec)
+        }
+        done => done,
+    }
 }
 
 /// What was asked for, and HOME from the image's /etc/passwd.
@@ -101,9 +116,10 @@ pub fn find(config: &Config, env: &[OsString]) -> Result<PathBuf> {
         true => config.in_image(file).symlink_metadata().is_ok(),
         false => file.is_file(),
     };
+    let can_run = |file: &PathBuf| narrate::is_dry() || nix::unistd::access(file, AccessFlags::X_OK).is_ok();
     let mut found = files.filter(is_there).peekable();
     let first = found.peek().cloned();
-    match found.find(|file| nix::unistd::access(file, AccessFlags::X_OK).is_ok()).or(first) {
+    match found.find(can_run).or(first) {
         Some(file) => Ok(file),
         // Of an image that is not made yet nothing is known.
         None if narrate::is_dry() => Ok(command.into()),

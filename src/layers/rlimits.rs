@@ -2,7 +2,7 @@
 //! the kernel has to kill somebody.
 
 use crate::{config::Config, sys};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::{libc, sys::resource::Resource};
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub fn any(config: &Config) -> bool {
 /// Where more is allowed than we have: that takes CAP_SYS_RESOURCE, which is about to go.
 pub fn raise(config: &Config) -> Result<()> {
     for (resource, limit) in known(config) {
-        let (soft, hard) = nix::sys::resource::getrlimit(resource)?;
+        let (soft, hard) = nix::sys::resource::getrlimit(resource).context("prlimit64")?;
         if limit.hard > hard {
             sys::prlimit64(resource, soft, limit.hard)?;
         }

@@ -191,11 +191,18 @@ pub fn names(config: &Config) -> Result<()> {
             Ok(place) if narrate::is_dry() || !is_directory(&place)? => {
                 move_mount(&file(&memory, name, content, config.read_only)?, &place)?;
             }
-            Err(error) if is(&error, Errno::EMFILE) => return Err(error),
+            Err(error) if !is_the_images(&error) => return Err(error),
             _ => narrate::note(format_args!("the image has no place for {path:?}")),
         }
     }
     sys::umount2("/dev", MntFlags::MNT_DETACH)
+}
+
+/// Whether it is for what the image has there, and not for the kernel's own reasons, that there is no place.
+fn is_the_images(error: &anyhow::Error) -> bool {
+    use Errno::*;
+    let images = [ENOENT, ENOTDIR, EEXIST, ELOOP, EACCES, EPERM, EROFS, EXDEV, ENAMETOOLONG];
+    error.downcast_ref().is_none_or(|errno| images.contains(errno))
 }
 
 fn file(memory: &OwnedFd, name: &str, content: &[u8], read_only: bool) -> Result<OwnedFd> {

@@ -47,12 +47,12 @@ pub fn check_with(
 
 /// What this machine lacks for the chapter, and the fix.
 pub fn why_not_here(chapter: &Chapter) -> Option<String> {
-    why_not(chapter, &doctor::examine(None).chapters)
+    why_not(chapter, &doctor::examine(None, doctor::Images::Blobs).chapters)
 }
 
 /// Those of `chapters` that lack nothing here.
 pub fn runnable<'a>(chapters: &[&'a Chapter]) -> Vec<&'a Chapter> {
-    let found = doctor::examine(None).chapters;
+    let found = doctor::examine(None, doctor::Images::Blobs).chapters;
     chapters.iter().copied().filter(|chapter| why_not(chapter, &found).is_none()).collect()
 }
 

@@ -105,7 +105,7 @@ fn divide(tree: &Path, group: &Path) -> Result<()> {
 /// The trees that the chapters use, or in version 2 the part of the only one that is ours.
 fn trees() -> Vec<PathBuf> {
     if cgroup::version() == Version::V2 {
-        return cgroup::delegated().into_iter().collect();
+        return cgroup::delegated().ok().flatten().into_iter().collect();
     }
     let tree = |controller: &str| Path::new(CGROUPS).join(controller);
     let is_tree = |tree: &PathBuf| tree.join("cgroup.procs").is_file() && tree.join("tasks").is_file();

@@ -260,6 +260,15 @@ pub fn close_range(first: u32) -> Result<()> {
     })
 }
 
+/// The same for one, which need not be open. Not told: there would be thousands of lines.
+pub fn fcntl_close_on_exec(fd: i32) -> Result<()> {
+    // SAFETY: no pointers, and nothing is closed yet.
+    match Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }) {
+        Err(Errno::EBADF) => Ok(()),
+        set => set.map(drop).with_context(|| format!("fcntl({fd}, F_SETFD, FD_CLOEXEC)")),
+    }
+}
+
 /// Limits this process, and those it makes: `u64::MAX` is no limit.
 pub fn prlimit64(resource: Resource, soft: u64, hard: u64) -> Result<()> {
     let word = |limit: u64| if limit == u64::MAX { "RLIM64_INFINITY".into() } else { limit.to_string() };
@@ -281,8 +290,11 @@ pub fn close_now(first: u32, last: u32) -> Result<()> {
 
 pub fn umask(mode: u32) -> Result<()> {
     let mode = Mode::from_bits_truncate(mode);
-    call(format_args!("umask(0{:o})", mode.bits()), || Ok(nix::sys::stat::umask(mode).bits() as i32))
-        .map(drop)
+    // SAFETY: no pointers. (For the C library it cannot fail, but a filter of system calls may have it fail.)
+    call(format_args!("umask(0{:o})", mode.bits()), || {
+        Errno::result(unsafe { libc::syscall(libc::SYS_umask, mode.bits()) }).map(|old| old as i32)
+    })
+    .map(drop)
 }
 
 /// Every signal back to what it does by default, and none held back.
@@ -295,7 +307,10 @@ pub fn reset_signals() -> Result<()> {
     let default = [0_u64; 4];
     for signal in 1..=64 {
         // SAFETY: the kernel reads one sigaction, which is ours, and writes nothing.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), 0, 8) };
+        let set = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), 0, 8) };
+        if ![libc::SIGKILL, libc::SIGSTOP].contains(&signal) {
+            Errno::result(set).with_context(|| format!("rt_sigaction({signal}, SIG_DFL)"))?;
+        }
     }
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .context("rt_sigprocmask(SIG_SETMASK, [])")

@@ -117,6 +117,8 @@ static void reads(char **words) {
 static void chmods(char **words) {
     struct stat about;
     must("stat", stat(words[0], &about));
+    // A copy in memory is no file of the host's, and has no name anywhere.
+    if (about.st_nlink == 0) errno = ENODATA, refused("stat");
     must("chmod", chmod(words[0], about.st_mode & 07777));
     got("a file of the host's to change");
 }

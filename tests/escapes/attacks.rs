@@ -73,8 +73,9 @@ pub const ATTACKS: &[Attack] = &[
     row("write core_pattern",                       &["writes", "/proc/sys/kernel/core_pattern"], &["--privileged"]),
     row("write sysrq-trigger",                      &["writes", "/proc/sysrq-trigger"],  &["--privileged"]).needs("/proc/sysrq-trigger"),
     row("write a setting in /sys",       &["writes", "/sys/kernel/mm/transparent_hugepage/enabled"], &["--privileged"]),
+    row("take off a limit of its own cgroup",       &["writes", "{limit}"],              &["--privileged"]),
     row("release_agent of a cgroup tree",           &["release_agent"],                  &["--without", "capabilities,ipc"]),
-    row("rubber itself through /proc/1/exe, `--init` (CVE-2019-5736)", &["chmods", "/proc/1/exe"], &["--init", "--cap-add", "sys_ptrace"]).with(&["--init"]),
+    row("rubber itself through /proc/1/exe, `--init --cap-add sys_ptrace` (CVE-2019-5736)", &["chmods", "{init}"], &[]).how(How::NoContainer).with(&["--init", "--cap-add", "sys_ptrace"]),
     // Mounts.
     row("mount a filesystem",                       &["mounts", "/tmp"],                 POWERS),
     row("make a read-only volume writable",         &["remounts", "/shared"],            POWERS),

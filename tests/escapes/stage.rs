@@ -86,7 +86,8 @@ impl Stage {
     /// The attack with no container around it.
     pub fn bare(&self, attack: &Attack) -> Option<String> {
         let mut command = Command::new("sh");
-        let words = self.words(attack)?.join(" ");
+        // The first process there is none of ours.
+        let words = self.words(attack)?.join(" ").replace("/proc/1/", "/proc/self/");
         command.args(["-c", &format!("exec {}/attack {words}", self.shared().display())]);
         self.as_caller(&mut command);
         Some(ended(attack, command))
@@ -143,6 +144,11 @@ impl Stage {
                 "{sleeper}" => self.sleeper.id().to_string(),
                 "{socket}" => self.socket.clone(),
                 "{queue}" => QUEUE.into(),
+                "{limit}" if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() => {
+                    "/sys/fs/cgroup/pids.max".into()
+                }
+                "{limit}" => "/sys/fs/cgroup/pids/pids.max".into(),
+                "{init}" => "/proc/1/exe".into(),
                 "{key}" => key(),
                 // Root may open what it has made a node of, and that must be ours.
                 "{disk}" if lab::is_root() => number(self.disk.as_ref()?),

@@ -222,6 +222,7 @@ impl Call {
             "mkdir" | "rmdir" | "mknod" => (None, &self.args[0]),
             "mkdirat" | "mknodat" | "unlinkat" => (Some(&self.args[0]), &self.args[1]),
             "symlinkat" => (Some(&self.args[1]), &self.args[2]),
+            "linkat" => (Some(&self.args[2]), &self.args[3]),
             _ => return None,
         };
         let name = unquote(name);

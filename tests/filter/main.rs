@@ -255,7 +255,11 @@ fn setuid_programs_are_what_they_were_unless_it_is_promised_away() {
     if !is_root() {
         return lab::skip_this("an ordinary user has only one id to give");
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let disk = nix::sys::statvfs::statvfs(dir.path()).unwrap();
+    if disk.flags().contains(nix::sys::statvfs::FsFlags::ST_NOSUID) {
+        return lab::skip_this("/var/tmp is mounted nosuid");
+    }
     let program = dir.path().join("probe");
     lab::copy_program(std::env::current_exe().unwrap(), &program);
     let open = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::{
     inodes, lab, layout,
-    place::{Place, entries},
+    place::{Ended, Place, entries},
     says,
 };
 use serde_json::json;
@@ -96,6 +96,65 @@ fn a_killed_import_leaves_nothing_or_the_whole() {
     place.rubber(&["clean"]).good();
     place.assert_empty_store();
     assert_eq!(entries(&place.store().join("blobs/sha256")).len(), 0);
+}
+
+/// At each call that makes, names, syncs or removes something, or at as many of them as RUBBER_TEST_KILLS says.
+#[test]
+fn an_import_killed_at_any_step_leaves_nothing_or_the_whole() {
+    if !lab::is_root() || !lab::has("strace") {
+        return lab::skip_this("it takes strace, and root");
+    }
+    let kills: usize =
+        std::env::var("RUBBER_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(25);
+    let place = Place::new();
+    sample(&place);
+    let calls =
+        "rename,renameat2,mkdir,mkdirat,unlink,unlinkat,fsync,fdatasync,syncfs,symlinkat,linkat,fchmod,flock";
+    let import = |injected: &str| {
+        let rubber = place.command(&["import", "oci:layout", "it"]);
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "trace", "-e", &format!("trace={calls}"), "-e", injected]);
+        command.arg(rubber.get_program()).args(rubber.get_args()).current_dir(place.directory.path());
+        Ended::of(command.output().unwrap())
+    };
+    let ended = import("inject=mkdir:delay_exit=1:when=1");
+    if ended.err.contains("ptrace") {
+        return lab::skip_this("strace may not trace here");
+    }
+    ended.good();
+    let name = |layer: &Path| layer.file_name().unwrap().to_str().unwrap().to_owned();
+    let whole: Vec<_> = place.layers().iter().map(|layer| (name(layer), count(layer))).collect();
+    let trace = fs::read_to_string(place.path("trace")).unwrap();
+    let all = steps(&trace);
+    let mut left = std::collections::BTreeSet::new();
+    for (call, n) in all.iter().step_by(all.len().div_ceil(kills)) {
+        fs::remove_dir_all(place.store()).unwrap();
+        let ended = import(&format!("inject={call}:signal=KILL:when={n}"));
+        assert_ne!(ended.code, Some(0), "killed at {call} {n}");
+        assert_whole_or_not_there(&place, &whole);
+        left.insert((place.layers().len(), entries(&place.store().join("images")).len()));
+        place.rubber(&["import", "oci:layout", "it"]).good();
+        assert_eq!(says(&place, &["it"]), "4");
+    }
+    let most = all.len();
+    lab::note(&format!("killed at {} of {most} calls: (layers, images) left {left:?}", kills.min(most)));
+    place.rubber(&["rmi", "it"]).good();
+    place.rubber(&["clean"]).good();
+    place.assert_empty_store();
+}
+
+/// Each call of a trace, and the how many-th of its thread it is: so strace counts.
+fn steps(trace: &str) -> std::collections::BTreeSet<(String, usize)> {
+    let mut counts = std::collections::HashMap::<_, usize>::new();
+    let mut steps = std::collections::BTreeSet::new();
+    for line in trace.lines() {
+        let Some((thread, call)) = line.split_once(' ') else { continue };
+        let Some((call, _)) = call.trim_start().split_once('(') else { continue };
+        let count = counts.entry((thread, call)).or_default();
+        *count += 1;
+        steps.insert((call.to_owned(), *count));
+    }
+    steps
 }
 
 #[test]
@@ -195,6 +254,96 @@ fn what_is_damaged_is_named_and_mended_by_getting_it_again() {
     place.rubber(&["import", "oci:layout", "it"]).good();
     place.rubber(&["save", "it", "-o", "saved"]).good();
     assert!(!doctor(&place).contains("image it is damaged"), "{}", doctor(&place));
+}
+
+/// A sound store's answer, and then what is told of each change to a file of a layer.
+#[test]
+fn damage_inside_a_layer_is_named_and_mended_by_getting_it_again() {
+    type Change = fn(&Path);
+    let changes: [(&str, &str, Change); 7] = [
+        ("last", "was changed", |file| fs::write(file, "5").unwrap()),
+        ("last", "was changed", |file| {
+            // As a disk would: nothing but the bytes says so.
+            let before = fs::metadata(file).unwrap().modified().unwrap();
+            fs::write(file, "5").unwrap();
+            fs::File::options().write(true).open(file).unwrap().set_modified(before).unwrap();
+        }),
+        ("last", "is missing", |file| fs::remove_file(file).unwrap()),
+        ("added", "does not belong there", |file| fs::write(file, "new").unwrap()),
+        ("last", "is something else", |file| {
+            fs::remove_file(file).unwrap();
+            std::os::unix::fs::symlink("/etc/passwd", file).unwrap();
+        }),
+        ("last", "has other attributes", |file| {
+            fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
+        }),
+        ("deep/er", "does not belong there", |file| fs::create_dir_all(file).unwrap()),
+    ];
+    let place = Place::new();
+    sample(&place);
+    place.rubber(&["import", "oci:layout", "it"]).good();
+    let examine = || place.rubber(&["doctor", "--store", "--format", "json"]);
+    let sound = examine();
+    assert!(sound.out.contains("\"found\": \"1 whole\""), "{}", sound.out);
+    for (name, words, change) in changes {
+        let last = place.layers().into_iter().find(|layer| layer.join("l/4").exists()).unwrap();
+        let before = inodes(&place);
+        change(&last.join(name));
+        let name = name.split('/').next().unwrap();
+        let found = examine();
+        let told = format!("\\\"/{name}\\\" {words}");
+        assert!(found.out.contains("image it is damaged: in the layer sha256:"), "{told}: {}", found.out);
+        assert!(found.out.contains(&told), "{told}: {}", found.out);
+        assert_eq!(found.code, Some(1), "{}", found.err);
+        // It is remembered by who does not look as closely.
+        assert!(doctor(&place).contains("rubber doctor --store"), "{}", doctor(&place));
+        place.rubber(&["import", "oci:layout", "it"]).good();
+        assert_eq!(says(&place, &["it"]), "4");
+        let kept = inodes(&place).iter().filter(|layer| before.contains(layer)).count();
+        assert_eq!(kept, 4, "only the damaged layer is made anew");
+        let mended = examine();
+        assert!(mended.out.contains("\"found\": \"1 whole\""), "{told}: {}", mended.out);
+        assert_eq!(mended.code, sound.code);
+    }
+}
+
+#[test]
+fn a_damaged_layer_that_runs_is_left_until_it_ends() {
+    let place = Place::new();
+    sample(&place);
+    place.rubber(&["import", "oci:layout", "it"]).good();
+    let started = place.rubber(&["run", "-d", "--name", "holds", "it", "sleep", "300"]);
+    if started.code != Some(0) {
+        return lab::skip_this(&started.err);
+    }
+    let layer = place.layers().into_iter().find(|layer| layer.join("l/4").exists()).unwrap();
+    fs::write(layer.join("added"), "new").unwrap();
+    assert_eq!(place.rubber(&["doctor", "--store"]).code, Some(1));
+    place.rubber(&["import", "oci:layout", "it"]).refused("end that first");
+    assert_eq!(place.rubber(&["exec", "holds", "cat", "/last"]).good().out.trim(), "4");
+    place.rubber(&["rm", "-f", "holds"]).good();
+    place.rubber(&["import", "oci:layout", "it"]).good();
+    assert!(!layer.join("added").exists());
+}
+
+/// One that has no blob is compared with what is imported.
+#[test]
+fn a_damaged_root_is_mended_by_importing_it_again() {
+    let place = Place::new();
+    let root = place.path("root");
+    fs::create_dir_all(root.join("etc")).unwrap();
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
+    crate::tool(&place, "tar", &["-C", "root", "-cf", "root.tar", "."]);
+    place.rubber(&["import", "root.tar", "it"]).good();
+    let whole = inodes(&place);
+    place.rubber(&["import", "root.tar", "it"]).good();
+    assert_eq!(inodes(&place), whole, "a sound one stays");
+    let told = place.rubber(&["doctor", "--store", "--format", "json"]).out;
+    assert!(told.contains("no archive to compare with: it"), "{told}");
+    fs::remove_file(place.layers()[0].join("etc/passwd")).unwrap();
+    place.rubber(&["import", "root.tar", "it"]).good();
+    assert!(place.layers()[0].join("etc/passwd").exists());
+    assert_ne!(inodes(&place), whole);
 }
 
 /// What it finds wrong is no failure of ours: the machine may lack something else.

@@ -178,6 +178,27 @@ fn devices_rules_that_are_none_are_refused() {
 }
 
 #[test]
+fn mount_shows_the_cgroups_that_are_its_own_and_lets_nobody_write() {
+    if layers_with_groups().is_empty() {
+        return lab::skip_this("no cgroup here that is ours to divide");
+    }
+    let dir = if is_v2() { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/pids" };
+    assert_eq!(say(&["--pids-limit", "77"], &format!("cat {dir}/pids.max")), "77");
+    // As far up as it sees: there is nobody else, and no file that the host's root has not.
+    assert_eq!(say(&[], &format!("find {dir} -type d | wc -l")), "1");
+    for attempt in
+        ["echo max >DIR/pids.max", "mkdir DIR/x", "mount -o remount,rw DIR", "echo 0 >DIR/cgroup.procs"]
+    {
+        assert!(!run(&[], &attempt.replace("DIR", dir)).status.success(), "{attempt}");
+    }
+    // What is open is open.
+    say(&["--privileged"], &format!("mkdir {dir}/x && rmdir {dir}/x"));
+    for flags in [&["--without", "ipc"][..], &["--cgroupns", "host"]] {
+        assert_eq!(say(flags, "grep -c cgroup /proc/self/mounts || true"), "0", "{flags:?}");
+    }
+}
+
+#[test]
 fn memory_layer_limits_processes_by_default() {
     if layers_with_groups().is_empty() {
         return lab::skip_this("no cgroup here that is ours to divide");

@@ -193,6 +193,10 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
     if layer == "ipc" && (!groups.is_empty() || facts_cgroup_moves()) {
         changes.insert("cgroup");
     }
+    // And what limits it is in sight from there on.
+    if layer == "ipc" && !groups.is_empty() {
+        changes.insert("limits");
+    }
     changes
 }
 
@@ -276,7 +280,10 @@ fn layers_change_what_they_name_when_left_out() {
         // Cgroups are hidden behind the root of a cgroup namespace.
         if ["cpu", "memory"].contains(&layer) {
             assert!(
-                off.iter().all(|(name, value)| name == "cgroup" || name == "limits" || all[name] == *value),
+                // What it shows of its groups are mounts.
+                off.iter().all(|(name, value)| {
+                    ["cgroup", "limits", "mounts"].contains(&name.as_str()) || all[name] == *value
+                }),
                 "{layer}"
             );
             continue;

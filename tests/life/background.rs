@@ -87,6 +87,7 @@ fn names_are_unique_plain_and_guessed_at() {
         assert!(said.contains("is no name"), "{bad:?}: {said}");
     }
     assert!(place.fails(&["logs", "onne"], 125).contains("did you mean one?"));
+    assert!(place.fails(&["logs", "noe"], 125).contains("did you mean one?"));
     assert!(place.fails(&["logs", ""], 125).contains("no container"));
     let id = place.say(&["ps", "-aq"]);
     assert_eq!(place.inspect(&id[..3])["name"], "one");

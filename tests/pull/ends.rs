@@ -1,7 +1,7 @@
 //! What breaks off: it is gone on with, tried again, and what has come is never asked for twice.
 
 use super::{
-    command,
+    command, lab,
     place::{Place, entries},
     pty::Terminal,
     rubber,
@@ -287,4 +287,59 @@ fn a_run_that_is_ended_ends_its_pull() {
         assert!(began.elapsed() < Duration::from_secs(10), "it goes on pulling");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Two hundred times with RUBBER_TEST_KILLS=200.
+#[test]
+fn a_pull_killed_anywhere_leaves_nothing_or_the_whole() {
+    let kills: u32 =
+        std::env::var("RUBBER_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(25);
+    let mut content = Content::default();
+    let layer = |n: usize| {
+        let mut tar = Tar::new();
+        for file in 0..100 {
+            tar = tar.entry(tar::EntryType::Regular, format!("{n}-{file}").as_bytes(), b"", &noise(2000));
+        }
+        tar.bytes()
+    };
+    content.image("latest", here(), &[layer(0), layer(1), layer(2)]);
+    let site = Site::honest(content);
+    let place = Place::new();
+    let began = Instant::now();
+    rubber(&place, &["pull", &site.name()]).good();
+    let takes = began.elapsed();
+    let whole: Vec<_> = place.layers();
+    let blobs = |place: &Place| entries(&place.store().join("blobs/sha256"));
+    let (all, mut seen) = (blobs(&place), std::collections::BTreeSet::new());
+    for n in 0..kills {
+        fs::remove_dir_all(place.store()).unwrap();
+        let mut child = command(&place, &["pull", "-q", &site.name()]).stdout(Stdio::null()).spawn().unwrap();
+        // Its end is where the names appear.
+        std::thread::sleep(takes * (n + kills / 4) / kills);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (layers, blobs) = (place.layers(), blobs(&place));
+        assert!(layers.iter().all(|layer| whole.contains(layer)), "{layers:?}");
+        assert!(layers.iter().all(|layer| entries(layer).len() == 100), "{layers:?}");
+        assert!(blobs.iter().all(|blob| all.contains(blob)), "{blobs:?}");
+        let is_named = entries(&place.store().join("images")).len() == 1;
+        assert!(!is_named || layers.len() == 3, "an image is not there before its layers are");
+        seen.insert((layers.len(), is_named));
+        if is_named {
+            // What is there is whole to the last byte: nothing is asked for again.
+            let asked = site.asked().iter().filter(|asked| asked.path.contains("/blobs/")).count();
+            rubber(&place, &["pull", &site.name()]).good();
+            let more = site.asked().iter().filter(|asked| asked.path.contains("/blobs/")).count() - asked;
+            assert!(more <= 1, "its config alone is asked for again, not {more} blobs");
+        }
+    }
+    lab::note(&format!("{kills} killed pulls left {seen:?} (layers, named)"));
+    rubber(&place, &["pull", &site.name()]).good();
+    assert_eq!(place.layers(), whole);
+    assert_eq!(entries(&place.store().join("tmp")).len(), 0);
+    assert_eq!(rubber(&place, &["doctor", "--store"]).code, rubber(&place, &["doctor"]).code);
+    rubber(&place, &["rmi", &site.name()]).good();
+    rubber(&place, &["clean"]).good();
+    place.assert_empty_store();
+    assert_eq!(blobs(&place).len(), 0);
 }

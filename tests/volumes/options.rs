@@ -28,6 +28,8 @@ fn options_limit_each_process() {
     let flags = ["--ulimit", "nofile=10:20", "--ulimit", "core=0"];
     assert_eq!(say(&flags, "ulimit -n; ulimit -Hn; ulimit -c"), "10\n20\n0");
     // With so few nothing more can be opened, and the user is still found and the command run.
+    let twice = ["--ulimit", "nofile=10", "--ulimit", "core=0", "--ulimit", "nofile=12:20"];
+    assert_eq!(say(&twice, "ulimit -n; ulimit -Hn"), "12\n20", "the last one counts");
     assert_eq!(say(&["--ulimit", "nofile=3", "-u", "root"], "echo $HOME"), "/root");
     let same = say(&["--ulimit", "nofile=10:20", "--init"], "ulimit -n");
     assert_eq!(same, "10");

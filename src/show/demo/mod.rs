@@ -54,7 +54,7 @@ impl Ground {
         let is_dynamic = elf::interpreter(&mut { own }).is_some();
         let libraries =
             is_dynamic.then(|| image::resolve(&store, image::builtin::NAME, Pull::Never)).transpose()?;
-        let chapters = doctor::examine(Some(store.root())).chapters;
+        let chapters = doctor::examine(Some(store.root()), doctor::Images::Blobs).chapters;
         Ok(Ground { store, image, libraries, chapters })
     }
 
