@@ -309,7 +309,8 @@ fn facts_know_whether_sigpipe_was_ignored_at_the_start() {
         )
     };
     assert_eq!(ignored("exec RUBBER facts --format json"), json!([]));
-    assert_eq!(ignored("trap '' PIPE USR1; exec RUBBER facts --format json"), json!(["SIGUSR1", "SIGPIPE"]));
+    let both = ignored("trap '' PIPE USR1 XFSZ; exec RUBBER facts --format json");
+    assert_eq!(both, json!(["SIGUSR1", "SIGPIPE", "SIGXFSZ"]));
 }
 
 #[test]

@@ -10,12 +10,12 @@ use crate::image::{
     source::{self, Opened, Source},
     unpack::LeftOut,
 };
-use crate::narrate;
+use crate::{narrate, show::bars::Bars};
 use anyhow::{Context, Result, bail, ensure};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use oci_spec::image::ImageConfiguration;
 use std::{
     ffi::{OsStr, OsString},
-    io::{IsTerminal, Read, Write},
+    io::{IsTerminal, Write},
     path::Path,
 };
 
@@ -36,48 +36,63 @@ pub struct Import {
     /// Make the image that this recipe describes, unless it is there: borrowed, busybox, debian or workshop
     #[arg(long, value_name = "RECIPE", conflicts_with_all = ["source", "name", "platform"])]
     recipe: Option<String>,
+    /// No progress, and nothing printed but the image's id
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 impl Import {
     pub fn main(self, store: &Store) -> Result<()> {
         let platform = self.platform.as_deref().map_or(Ok(Platform::here()), Platform::parse)?;
-        match (self.recipe, self.source) {
-            (Some(recipe), _) => from_recipe(store, &recipe),
-            (_, Some(source)) => from_source(store, &source, self.name.as_deref(), &platform),
+        let (name, config) = match (&self.recipe, &self.source) {
+            (Some(recipe), _) => from_recipe(store, recipe)?,
+            (_, Some(source)) => self.take(store, source, &platform)?,
             _ => bail!("import what? rubber import FILE NAME, or rubber import --recipe NAME"),
+        };
+        if self.quiet {
+            return super::line(&store.id(&name)?);
         }
+        report(store, &name, config)
+    }
+
+    fn take(&self, store: &Store, word: &OsStr, platform: &Platform) -> Result<(Name, ImageConfiguration)> {
+        let name = self.name.as_deref().map(Name::parse).transpose()?;
+        if let Some(name) = name.as_ref().filter(|name| name.as_str() == builtin::NAME) {
+            bail!("the name {name} is taken: it is the image that rubber makes of itself; choose another");
+        }
+        let bars = if self.quiet { Bars::silent() } else { Bars::of_copies() };
+        let imported = import(store, word, name, platform, &bars);
+        bars.clear();
+        let (name, imported) = imported.with_context(|| format!("cannot import {word:?}"))?;
+        tell(&imported.left_out);
+        Ok((name, imported.config))
     }
 }
 
-fn from_recipe(store: &Store, name: &str) -> Result<()> {
+fn from_recipe(store: &Store, name: &str) -> Result<(Name, ImageConfiguration)> {
     let Some(recipe) = recipe::find(name) else {
         let names: Vec<_> = recipe::RECIPES.iter().map(|recipe| recipe.name).collect();
         bail!("no recipe {name:?}: there are {}", names.join(", "));
     };
     let config = recipe::make(store, recipe)?;
-    report(store, &Name::parse(name)?, config)
+    Ok((Name::parse(name)?, config))
 }
 
-fn from_source(store: &Store, word: &OsStr, name: Option<&str>, platform: &Platform) -> Result<()> {
-    let name = name.map(Name::parse).transpose()?;
-    if let Some(name) = name.as_ref().filter(|name| name.as_str() == builtin::NAME) {
-        bail!("the name {name} is taken: it is the image that rubber makes of itself; choose another");
-    }
-    let imported = import(store, word, name, platform);
-    let (name, imported) = imported.with_context(|| format!("cannot import {word:?}"))?;
-    tell(&imported.left_out);
-    report(store, &name, imported.config)
-}
-
-fn import(store: &Store, word: &OsStr, name: Option<Name>, platform: &Platform) -> Result<(Name, Imported)> {
+fn import(
+    store: &Store,
+    word: &OsStr,
+    name: Option<Name>,
+    platform: &Platform,
+    bars: &Bars,
+) -> Result<(Name, Imported)> {
     let source = word.to_str().and_then(source::parse).unwrap_or_else(|| Source::any(word.into()));
     let origin = Origin::new(format!("rubber import {}", Path::new(word).display()));
     if source.path == Path::new("-") {
         ensure!(!std::io::stdin().is_terminal(), "stdin is a terminal: pipe an archive into it");
     }
     let named = |name: Option<Name>| name.context("a root filesystem has no name: say what to call it");
-    match source.open(store, |bytes, size| Box::new(Progress::new(bytes, size)))? {
-        Opened::Images(pieces) => import::image(store, pieces, source.which.as_deref(), name, platform),
+    match source.open(store, |bytes, size| Box::new(bars.whole(bytes, size)))? {
+        Opened::Images(pieces) => import::image(store, pieces, source.which.as_deref(), name, platform, bars),
         Opened::Root(tar) => {
             let name = named(name)?;
             let imported = import::archive(&store.lock()?, &name, tar, origin)?;
@@ -97,7 +112,7 @@ pub fn tell(left_out: &LeftOut) {
     if let Some(first) = devices.first() {
         let more = if devices.len() > 1 { format!(" and {} more", devices.len() - 1) } else { String::new() };
         narrate::warn(format_args!(
-            "left out the device {first}{more}: a container's /dev is made by rubber"
+            "left out the device {first}{more}: root alone makes nodes, and in a container's /dev there are rubber's own"
         ));
     }
     if left_out.owners > 0 {
@@ -108,46 +123,10 @@ pub fn tell(left_out: &LeftOut) {
     }
 }
 
-pub fn report(store: &Store, name: &Name, config: oci_spec::image::ImageConfiguration) -> Result<()> {
+pub fn report(store: &Store, name: &Name, config: ImageConfiguration) -> Result<()> {
     let image = Image::new(store, name, config)?;
     let size = list::size(&image.layers)?;
     let id = store.id(name)?;
     writeln!(std::io::stdout(), "{name}  {}  {}", list::short(&id), list::human(size))?;
     Ok(())
-}
-
-/// Shows on a terminal how far reading has come. It ticks when bytes arrive: a ticker of its own would be a thread.
-struct Progress<R> {
-    source: R,
-    bar: ProgressBar,
-}
-
-impl<R: Read> Progress<R> {
-    fn new(source: R, size: Option<u64>) -> Progress<R> {
-        let target = match std::io::stderr().is_terminal() {
-            true => ProgressDrawTarget::stderr_with_hz(10),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(size, target);
-        let template = match size {
-            Some(_) => "unpacking {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}",
-            None => "unpacking {spinner} {decimal_bytes} {decimal_bytes_per_sec}",
-        };
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
-        Progress { source, bar }
-    }
-}
-
-impl<R: Read> Read for Progress<R> {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.source.read(into)?;
-        self.bar.inc(count as u64);
-        Ok(count)
-    }
-}
-
-impl<R> Drop for Progress<R> {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
 }

@@ -120,7 +120,7 @@ fn make_layer(container: &Container, from: From, files: &Path) -> Result<Made> {
                 packer.tree(&tree, Path::new(""))?;
                 packer.finish()
             });
-            let unpacked = import::unpack_layer(tar, files, purpose);
+            let unpacked = import::unpack_layer(tar, files, unpack::Manner::of(purpose));
             match packing.join() {
                 Ok(Ok(shorter)) => {
                     for path in shorter {

@@ -78,19 +78,26 @@ where
     }
 }
 
-static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+/// The signals that are ignored from our start on: by Rust's runtime, and by `surroundings`.
+pub const OUR_OWN: [(i32, &str); 2] = [(libc::SIGPIPE, "SIGPIPE"), (libc::SIGXFSZ, "SIGXFSZ")];
 
-pub fn sigpipe_was_ignored() -> bool {
-    SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed)
+static WERE_IGNORED: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
+
+/// Which of them were not ignored by whoever started us.
+pub fn ignored_by_us() -> impl Iterator<Item = &'static str> {
+    let all = OUR_OWN.iter().zip(&WERE_IGNORED);
+    all.filter(|(_, were)| !were.load(Ordering::Relaxed)).map(|((_, name), _)| *name)
 }
 
 /// The C library calls what stands in this section before anything of Rust, which ignores
-/// SIGPIPE for itself and so forgets whether we were started that way.
+/// one for itself and so forgets whether we were started that way.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static LOOK_AT_SIGPIPE: extern "C" fn() = {
+static LOOK_AT_SIGNALS: extern "C" fn() = {
     extern "C" fn look() {
-        SIGPIPE_WAS_IGNORED.store(disposition(libc::SIGPIPE) == libc::SIG_IGN, Ordering::Relaxed);
+        for ((signal, _), were) in OUR_OWN.iter().zip(&WERE_IGNORED) {
+            were.store(disposition(*signal) == libc::SIG_IGN, Ordering::Relaxed);
+        }
     }
     look
 };

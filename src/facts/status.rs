@@ -67,13 +67,13 @@ impl Facts {
         self.caps_raw.insert(set.to_owned(), format!("{bits:016x}"));
     }
 
-    /// Rust's runtime ignores SIGPIPE before `main`. Whether we were *started* with it
-    /// ignored is the fact; `calls` looked before the runtime did.
+    /// Rust's runtime and we ourselves ignore some. Whether we were *started* with them
+    /// ignored is the fact; `calls` looked before that.
     pub(super) fn forget_what_the_runtime_ignores(&mut self) {
-        if let Some(ignored) = &mut self.signals.ignored
-            && !super::calls::sigpipe_was_ignored()
-        {
-            ignored.retain(|signal| signal != "SIGPIPE");
+        if let Some(ignored) = &mut self.signals.ignored {
+            for ours in super::calls::ignored_by_us() {
+                ignored.retain(|signal| signal != ours);
+            }
         }
     }
 }

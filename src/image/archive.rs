@@ -10,6 +10,7 @@ use super::{
     store::{Store, hex},
     stream::digest,
 };
+use crate::show::bars::Bars;
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::ImageConfiguration;
 use serde::Deserialize;
@@ -188,17 +189,19 @@ impl Found<'_> {
         store: &Store,
         pieces: &Pieces,
         platform: &Platform,
+        bars: &Bars,
     ) -> Result<(Manifest, Vec<Blob>)> {
         match (&self.offered.kind, &self.manifest) {
-            (Kind::Docker(entry), _) => self.fetch_docker(store, pieces, entry, platform),
+            (Kind::Docker(entry), _) => self.fetch_docker(store, pieces, entry, platform, bars),
             (_, None) => bail!("it has no manifest"),
             (_, Some(manifest)) => {
                 // Before anything is copied for it.
                 assemble::checked(manifest, &self.config, platform)?;
+                manifest.layers.iter().for_each(|layer| bars.add(&layer.digest, layer.size));
                 let blob = |(number, layer): (usize, &Descriptor)| {
                     let named = || format!("layer {} ({})", number + 1, layer.digest);
                     let source = pieces.open(&blob_name(&layer.digest)?)?;
-                    bring(store, source, layer).with_context(named)
+                    bring(store, source, layer, bars).with_context(named)
                 };
                 let blobs = manifest.layers.iter().enumerate().map(blob).collect::<Result<_>>()?;
                 Ok((manifest.clone(), blobs))
@@ -213,6 +216,7 @@ impl Found<'_> {
         pieces: &Pieces,
         entry: &Entry,
         platform: &Platform,
+        bars: &Bars,
     ) -> Result<(Manifest, Vec<Blob>)> {
         ensure!(
             self.config.len() as u64 <= MOST_BYTES,
@@ -236,7 +240,8 @@ impl Found<'_> {
         for (number, (layer, diff_id)) in entry.layers.iter().zip(ids).enumerate() {
             hex(diff_id)?;
             let named = || format!("layer {} ({layer:?})", number + 1);
-            let (descriptor, blob) = layer_of_docker(store, pieces, layer, diff_id).with_context(named)?;
+            let (descriptor, blob) =
+                layer_of_docker(store, pieces, layer, diff_id, bars).with_context(named)?;
             descriptors.push(descriptor);
             blobs.push(blob);
         }
@@ -246,7 +251,13 @@ impl Found<'_> {
     }
 }
 
-fn layer_of_docker(store: &Store, pieces: &Pieces, name: &str, diff_id: &str) -> Result<(Descriptor, Blob)> {
+fn layer_of_docker(
+    store: &Store,
+    pieces: &Pieces,
+    name: &str,
+    diff_id: &str,
+    bars: &Bars,
+) -> Result<(Descriptor, Blob)> {
     let (mut source, size) = pieces.open(name)?.context("it is missing")?;
     let mut magic = Vec::new();
     source.by_ref().take(4).read_to_end(&mut magic)?;
@@ -259,22 +270,34 @@ fn layer_of_docker(store: &Store, pieces: &Pieces, name: &str, diff_id: &str) ->
     if compression.is_empty() {
         // It is what unpacking it would give.
         let descriptor = Descriptor::layer("", diff_id.to_owned(), size);
-        let blob = bring(store, Some((source, size)), &descriptor)?;
+        bars.add(diff_id, size);
+        let blob = bring(store, Some((source, size)), &descriptor, bars)?;
         return Ok((descriptor, blob));
     }
     let mut partial = blobs::unknown(store)?;
-    if let Err(error) = copy(store, source, &mut partial) {
+    if let Err(error) = copy(store, source, &mut partial, &|_| ()) {
         partial.forget()?;
         return Err(error);
     }
     let blob = partial.finish()?;
+    bars.add(&blob.digest, blob.size);
     Ok((Descriptor::layer(compression, blob.digest.clone(), blob.size), blob))
 }
 
 /// The blob in the store, copied from `source` if it is not there.
-fn bring(store: &Store, source: Option<(Box<dyn Read + '_>, u64)>, layer: &Descriptor) -> Result<Blob> {
+fn bring(
+    store: &Store,
+    source: Option<(Box<dyn Read + '_>, u64)>,
+    layer: &Descriptor,
+    bars: &Bars,
+) -> Result<Blob> {
+    let watch = |here| bars.downloaded(&layer.digest, here);
     match (blobs::want(store, &layer.digest, layer.size)?, source) {
-        (Wanted::Whole(blob), _) => Ok(blob),
+        (Wanted::Whole(blob), _) => {
+            watch(layer.size);
+            bars.is_here(&layer.digest);
+            Ok(blob)
+        }
         (Wanted::Partial(partial), None) => {
             partial.forget()?;
             bail!("it is missing")
@@ -282,21 +305,40 @@ fn bring(store: &Store, source: Option<(Box<dyn Read + '_>, u64)>, layer: &Descr
         (Wanted::Partial(mut partial), Some((source, _))) => {
             // It is quicker copied again than found out how far somebody got.
             partial.restart()?;
-            let copied = copy(store, source, &mut partial);
+            let copied = copy(store, source, &mut partial, &watch);
             if copied.is_err() || partial.len() < layer.size {
                 let there = partial.len();
                 partial.forget()?;
                 copied?;
                 bail!("it is cut off: {there} of {} bytes are there", layer.size);
             }
-            partial.finish()
+            let blob = partial.finish()?;
+            bars.is_here(&layer.digest);
+            Ok(blob)
         }
     }
 }
 
-fn copy(store: &Store, mut source: impl Read, partial: &mut blobs::Partial) -> Result<()> {
+fn copy(store: &Store, source: impl Read, partial: &mut blobs::Partial, watch: &dyn Fn(u64)) -> Result<()> {
+    let mut source = Watched { source, here: 0, watch };
     io::copy(&mut source, partial)
         .map(drop)
         .context("it cannot be copied")
         .map_err(|error| store.explain(error))
+}
+
+/// Tells how many bytes have come.
+struct Watched<'a, R> {
+    source: R,
+    here: u64,
+    watch: &'a dyn Fn(u64),
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(into)?;
+        self.here += count as u64;
+        (self.watch)(self.here);
+        Ok(count)
+    }
 }

@@ -8,13 +8,13 @@ use super::{
     name::Name,
     store::{Locked, Scratch, Store, hex, sync_directory},
     stream::{self, digest},
-    unpack::{LeftOut, Purpose},
+    unpack::{LeftOut, Manner},
 };
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::unistd::syncfs;
 use oci_spec::image::ImageConfiguration;
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::File,
     io::{self, Read},
     path::PathBuf,
@@ -93,16 +93,21 @@ fn put_together(
 ) -> Result<Assembled> {
     let store = locked.store();
     let mut left_out = LeftOut::default();
-    let (mut made, mut seen) = (Vec::new(), HashSet::new());
+    let (mut made, mut unpacked) = (Vec::new(), HashMap::new());
+    let mut below: Vec<PathBuf> = Vec::new();
     for (number, (layer, diff_id)) in manifest.layers.iter().zip(config.rootfs().diff_ids()).enumerate() {
-        if !seen.insert(diff_id) || is_unpacked(store, diff_id)? {
+        let there = is_unpacked(store, diff_id)?.then(|| store.layer_path(diff_id)).transpose()?;
+        if let Some(known) = unpacked.get(diff_id).cloned().or(there) {
+            below.push(known);
             continue;
         }
-        let one = unpack(locked, layer, diff_id, &|bytes| watch(number, bytes));
+        let one = unpack(locked, layer, diff_id, below.clone(), &|bytes| watch(number, bytes));
         let (scratch, files, left) =
             one.with_context(|| format!("image {name}, layer {} ({})", number + 1, layer.digest))?;
         left_out.devices.extend(left.devices);
         left_out.owners += left.owners;
+        unpacked.insert(diff_id, files.clone());
+        below.push(files.clone());
         made.push((scratch, files, diff_id));
     }
     // All of them at once: each sync may have to wait for all that others write.
@@ -127,6 +132,7 @@ pub fn unpack(
     locked: &Locked,
     layer: &Descriptor,
     diff_id: &str,
+    below: Vec<PathBuf>,
     watch: &dyn Fn(u64) -> io::Result<()>,
 ) -> Result<(Scratch, PathBuf, LeftOut)> {
     let blob =
@@ -137,7 +143,7 @@ pub fn unpack(
     let unpacked = stream::decompress(watched).and_then(|tar| {
         // Of a few bytes much may come: whoever watches can end it in the middle of that, too.
         let tar = Watched { source: tar, watch: &|_| watch(0) };
-        let (found, left_out) = unpack_layer(tar, &files, Purpose::Layer)?;
+        let (found, left_out) = unpack_layer(tar, &files, Manner::of_layer(below))?;
         ensure!(found == diff_id, "it unpacks to {found}, and the config promises {diff_id}: refused");
         Ok(left_out)
     });

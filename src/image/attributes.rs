@@ -79,15 +79,15 @@ impl Attributes {
         Ok(kept)
     }
 
-    /// For links and fifos, which cannot be opened to act on. Nothing follows the name.
+    /// For links, fifos and device nodes, which cannot be opened to act on. Nothing follows the name.
     pub fn set_by_name(&self, parent: impl AsFd, name: &OsStr) -> Result<bool> {
         let (uid, gid) = self.ids();
         let kept = chowned(fchownat(&parent, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW))?;
         let how = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let made = openat(&parent, name, how, Mode::empty()).context("openat(O_PATH)")?;
-        if below::kind(&fstat(&made)?) == SFlag::S_IFIFO {
-            // Of the fifo itself, which cannot be opened to act on: chmod(2) by its name would follow what is there
-            // by now, if somebody else writes here too.
+        if below::kind(&fstat(&made)?) != SFlag::S_IFLNK {
+            // Of the fifo itself: chmod(2) by its name would follow what is there by now, if somebody else writes
+            // here too.
             let name = format!("/proc/self/fd/{}", made.as_raw_fd());
             fchmodat(AT_FDCWD, name.as_str(), self.permissions(kept), FchmodatFlags::FollowSymlink)
                 .context("fchmodat()")?;
@@ -107,9 +107,12 @@ impl Attributes {
     }
 }
 
-/// File capabilities and the user's own attributes. Not overlayfs's, with which a layer could redirect names.
+/// File capabilities, access lists and the user's own attributes. Not overlayfs's, with which a layer could redirect
+/// names.
 pub fn welcome(xattr: &[u8]) -> bool {
-    xattr == b"security.capability" || (xattr.starts_with(b"user.") && !xattr.starts_with(b"user.overlay."))
+    let of_system: [&[u8]; 3] =
+        [b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"];
+    of_system.contains(&xattr) || (xattr.starts_with(b"user.") && !xattr.starts_with(b"user.overlay."))
 }
 
 /// Only root may give files away, and only to ids that its user namespace has. What an ordinary user makes is its own.

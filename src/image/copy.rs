@@ -98,7 +98,9 @@ impl Walk<'_> {
                 mkfifoat(to, name.as_os_str(), Mode::S_IRUSR).context("mkfifoat()")?;
                 Attributes::of(stat, None)?.set_by_name(to, &name)?;
             }
-            _ => return Ok(()), // a layer has no devices, and a socket is dead without its server
+            // A device node would open something here: nothing is mounted in front of it. And a socket is dead without
+            // its server.
+            _ => return Ok(()),
         }
         self.linked.insert(stat.st_ino, path.to_path_buf());
         Ok(())

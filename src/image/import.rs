@@ -13,6 +13,7 @@ use super::{
     store::{Locked, Scratch, Store},
     unpack::{self, LeftOut, Manner, Purpose},
 };
+use crate::show::bars::Bars;
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::{
     ConfigBuilder, HistoryBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder,
@@ -53,6 +54,7 @@ pub fn image(
     which: Option<&str>,
     name: Option<Name>,
     platform: &Platform,
+    bars: &Bars,
 ) -> Result<(Name, Imported)> {
     pieces.used(store, |pieces| {
         let offered = archive::offered(pieces)?;
@@ -65,7 +67,7 @@ pub fn image(
             name.as_str() != builtin::NAME,
             "it is called {name}, which is rubber's own: give it another name"
         );
-        let imported = image_as(store, pieces, chosen, &name, platform)?;
+        let imported = image_as(store, pieces, chosen, &name, platform, bars)?;
         Ok((name, imported))
     })
 }
@@ -77,15 +79,20 @@ pub fn image_as(
     chosen: &Offered,
     name: &Name,
     platform: &Platform,
+    bars: &Bars,
 ) -> Result<Imported> {
     let found = chosen.find(pieces, platform)?;
     // An image that is here, under whatever name, is not copied again.
     let (manifest, blobs) = match assemble::whole(store, &found.config)? {
         Some(manifest) => (manifest, Vec::new()),
-        None => found.fetch(store, pieces, platform)?,
+        None => found.fetch(store, pieces, platform, bars)?,
     };
     let locked = store.lock()?;
-    let assembled = assemble::assemble(&locked, name, &manifest, &found.config, platform, &|_, _| Ok(()));
+    let watch = |number: usize, bytes| {
+        bars.unpacked(&manifest.layers[number].digest, bytes);
+        Ok(())
+    };
+    let assembled = assemble::assemble(&locked, name, &manifest, &found.config, platform, &watch);
     drop(blobs);
     if assembled.is_err() {
         locked.drop_blobs(manifest.layers.into_iter().map(|layer| layer.digest).collect())?;
@@ -98,7 +105,7 @@ pub fn image_as(
 pub fn archive(locked: &Locked, name: &Name, tar: impl Read, origin: Origin) -> Result<Imported> {
     let scratch = locked.scratch()?;
     let files = new_root(&scratch)?;
-    let imported = unpack_layer(tar, &files, Purpose::Image).and_then(|(digest, left_out)| {
+    let imported = unpack_layer(tar, &files, Manner::of(Purpose::Image)).and_then(|(digest, left_out)| {
         locked.adopt(&files, &digest)?;
         let config = configuration(digest, origin)?;
         locked.write_image(name, &config)?;
@@ -133,10 +140,10 @@ pub fn new_root(scratch: &Scratch) -> Result<PathBuf> {
 }
 
 /// Unpacks a layer, and returns its digest and what was left out.
-pub fn unpack_layer(tar: impl Read, files: &Path, purpose: Purpose) -> Result<(String, LeftOut)> {
+pub fn unpack_layer(tar: impl Read, files: &Path, manner: Manner) -> Result<(String, LeftOut)> {
     let target = Below::open(files)?;
     // What follows the archive's end is part of the layer's digest too.
-    relay::shared(tar, move |tar| unpack::unpack_stream(tar, target, Manner::of(purpose)))
+    relay::shared(tar, move |tar| unpack::unpack_stream(tar, target, manner))
 }
 
 pub fn broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,5 +1,6 @@
 //! How an archive is unpacked: what for, whose the files become, and what its names mean.
 
+use super::lower::Lower;
 use anyhow::{Result, bail, ensure};
 use std::{
     ffi::OsStr,
@@ -21,6 +22,8 @@ pub struct Manner {
     /// How many parts of each name fall away, and what comes in their place.
     pub strip: usize,
     pub prefix: PathBuf,
+    /// What the layers below have of the directories that are not listed here.
+    pub lower: Lower,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -47,7 +50,12 @@ pub enum Purpose {
 
 impl Manner {
     pub fn of(purpose: Purpose) -> Manner {
-        Manner { owner: Owner::Archived, purpose, strip: 0, prefix: PathBuf::new() }
+        Manner { owner: Owner::Archived, purpose, strip: 0, prefix: PathBuf::new(), lower: Lower::default() }
+    }
+
+    /// For a layer on top of those unpacked in `below`, the lowest first.
+    pub fn of_layer(below: Vec<PathBuf>) -> Manner {
+        Manner { lower: Lower::new(below), ..Manner::of(Purpose::Layer) }
     }
 
     pub(super) fn place(&self, path: PathBuf) -> PathBuf {

@@ -162,6 +162,7 @@ impl<W: Write> Packer<W> {
                 header.set_entry_type(if is_block { EntryType::Block } else { EntryType::Char });
                 header.set_device_major(u32::try_from(major(found.st_rdev))?)?;
                 header.set_device_minor(u32::try_from(minor(found.st_rdev))?)?;
+                self.extensions(&Attributes::of(&found, None)?)?;
                 self.tar.append_data(&mut header, archived, io::empty())?;
             }
             _ => return Ok(None), // a socket is dead without its server

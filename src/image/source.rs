@@ -12,6 +12,7 @@ use super::{
     stream::{self, Hashing},
     tape::Tape,
 };
+use crate::show::bars::Bars;
 use anyhow::{Context, Result, bail};
 use oci_spec::image::ImageConfiguration;
 use std::{
@@ -111,7 +112,10 @@ impl Source {
                 let chosen = archive::choose(&offered, self.which.as_deref())?;
                 let name = by_content(&chosen.find(pieces, &platform)?.id())?;
                 if !is_there(store, &name)? {
-                    import::image_as(store, pieces, chosen, &name, &platform)?;
+                    let bars = Bars::of_copies();
+                    let imported = import::image_as(store, pieces, chosen, &name, &platform, &bars);
+                    bars.clear();
+                    imported?;
                 }
                 Ok(name)
             })?,

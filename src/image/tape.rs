@@ -39,6 +39,8 @@ pub struct Member {
     pub owner: (i64, i64),
     pub mtime: TimeSpec,
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of a device node: major and minor number.
+    pub device: (u32, u32),
     /// Which bytes of a sparse file the archive has: offset and length.
     parts: Option<Vec<(u64, u64)>>,
 }
@@ -185,8 +187,12 @@ impl<R: BufRead> Tape<R> {
                 ),
                 mtime: pax.mtime.map_or_else(|| whole(&old.mtime), Ok)?,
                 xattrs: pax.xattrs,
+                device: (0, 0),
                 parts: None,
             };
+            if matches!(member.kind, EntryType::Block | EntryType::Char) {
+                member.device = device(header)?;
+            }
             if member.kind == EntryType::Regular && member.name.ends_with(b"/") {
                 member.kind = EntryType::Directory; // as tar wrote before 1988
             }
@@ -375,6 +381,20 @@ fn number(field: &[u8]) -> Result<i64> {
         b'0'..=b'7' => Ok((value << 3) | i64::from(digit - b'0')),
         _ => bail!("a number with {:?} in it", char::from(digit)),
     })
+}
+
+/// The kernel's numbers have 12 and 20 bits.
+fn device(header: &Header) -> Result<(u32, u32)> {
+    let (major, minor) = match (header.as_ustar(), header.as_gnu()) {
+        (Some(ustar), _) => (&ustar.dev_major, &ustar.dev_minor),
+        (_, Some(gnu)) => (&gnu.dev_major, &gnu.dev_minor),
+        // Older headers have no room for it.
+        _ => return Ok((0, 0)),
+    };
+    let (major, minor) = (number(major)?, number(minor)?);
+    let is_one = (0..1 << 12).contains(&major) && (0..1 << 20).contains(&minor);
+    ensure!(is_one, "{major}:{minor} is the number of no device");
+    Ok((major as u32, minor as u32))
 }
 
 fn whole(field: &[u8]) -> Result<TimeSpec> {

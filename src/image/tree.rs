@@ -104,13 +104,15 @@ impl Tree {
         Ok(&self.last.as_ref().expect("set above").directory)
     }
 
-    /// Makes the directory `path`, and what is missing on the way to it, with mode 0755.
+    /// Makes the directory `path`, and what is missing on the way to it: as the layers below have it, else with mode
+    /// 0755.
     fn missing(&mut self, path: &Path) -> Result<OwnedFd> {
         let parts: Vec<&Path> = path.ancestors().collect();
         let is_missing = |part: &&Path| matches!(self.below.directory(part), Err(Errno::ENOENT));
         let missing = parts.partition_point(is_missing);
         // A loop, because an archive may nest as deep as it likes.
         let mut at = self.parent(parts.get(missing).context("the root is gone")?)?.try_clone()?;
+        let mut known: Option<(OwnedFd, &Path, Attributes)> = None;
         for path in parts[..missing].iter().rev() {
             let (_, name) = below::split(path);
             match mkdirat(&at, name.as_os_str(), Mode::from_bits_truncate(0o755)) {
@@ -122,6 +124,16 @@ impl Tree {
             if self.manner.copies() {
                 self.made.insert(fstat(&at)?.st_ino);
             }
+            // What was just made in it has changed its time.
+            if let Some((directory, path, attributes)) = known.take() {
+                self.become_what_it_is(directory, path, attributes)?;
+            }
+            if let Some(attributes) = self.manner.lower.attributes(path)? {
+                known = Some((at.try_clone()?, path, attributes));
+            }
+        }
+        if let Some((directory, path, attributes)) = known {
+            self.become_what_it_is(directory, path, attributes)?;
         }
         self.leave()?;
         Ok(at)

@@ -10,6 +10,7 @@ use super::{
     below::{self, Below, DIRECTORY},
     limits::{self, Limits},
     manner::{id, inside},
+    node,
     tape::{Member, Tape},
     tree::Tree,
     whiteout,
@@ -102,8 +103,7 @@ impl Tree {
             EntryType::Symlink => self.symlink(&path, member),
             EntryType::Link => self.hard_link(&path, member),
             EntryType::Fifo => self.fifo(&path, self.attributes(member)?),
-            // rubber makes its own /dev; a device node in an image is a door to the host's hardware.
-            EntryType::Block | EntryType::Char => self.device(&path, &member.name),
+            EntryType::Block | EntryType::Char => self.device(&path, member),
             other => bail!("its type {:?} is not known", char::from(other.as_byte())),
         }
     }
@@ -218,13 +218,21 @@ impl Tree {
         Ok(())
     }
 
-    /// Left out, but not what it stands for: that the file of this name, here or in a layer below, is gone.
-    fn device(&mut self, path: &Path, name: &[u8]) -> Result<()> {
-        ensure!(self.left_out.devices.len() < MOST_DEVICES, "one of more than {MOST_DEVICES} devices");
-        self.left_out.devices.push(shown(name));
+    /// A node is a pair of numbers, and opens nothing where a container sees it: its root is mounted MS_NODEV.
+    fn device(&mut self, path: &Path, member: &Member) -> Result<()> {
+        let attributes = self.attributes(member)?;
         let (parent, name) = below::split(path);
         let present = below::look(self.parent(&parent)?, &name)?;
         self.make_way(&parent, &name, present)?;
+        // Where somebody's files are, it would open something.
+        if !self.manner.copies() && node::make(self.parent(&parent)?, &name, member)? {
+            let kept = attributes.set_by_name(self.parent(&parent)?, &name)?;
+            self.count(kept);
+            return Ok(());
+        }
+        // Left out, but not what it stands for: that the file of this name, here or in a layer below, is gone.
+        ensure!(self.left_out.devices.len() < MOST_DEVICES, "one of more than {MOST_DEVICES} devices");
+        self.left_out.devices.push(shown(&member.name));
         match self.manner.purpose {
             Purpose::Layer => whiteout::make(self.parent(&parent)?, &name),
             _ => Ok(()),
@@ -273,7 +281,7 @@ impl Tree {
         attributes.owner = owner;
         if !trusts && member.kind != EntryType::Directory {
             attributes.mode &= 0o1777;
-            attributes.xattrs.retain(|(name, _)| name != "security.capability");
+            attributes.xattrs.retain(|(name, _)| name.as_bytes().starts_with(b"user."));
         }
         Ok(attributes)
     }

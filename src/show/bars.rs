@@ -9,7 +9,7 @@ use crate::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     collections::HashMap,
-    io::{IsTerminal, stderr},
+    io::{self, IsTerminal, Read, stderr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -23,6 +23,8 @@ enum Form {
 
 pub struct Bars {
     form: Form,
+    /// What brings the bytes here.
+    verb: &'static str,
     all: MultiProgress,
     total: ProgressBar,
     layers: Mutex<HashMap<String, Layer>>,
@@ -39,8 +41,12 @@ struct Layer {
 
 impl Bars {
     pub fn new() -> Bars {
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Bars::of(if stderr().is_terminal() && !is_dumb { Form::Bars } else { Form::Lines })
+        Bars::of(if is_terminal() { Form::Bars } else { Form::Lines })
+    }
+
+    /// For what is quickly done from a file: in a pipe not a word.
+    pub fn of_copies() -> Bars {
+        Bars { verb: "copying", ..Bars::of(if is_terminal() { Form::Bars } else { Form::Silent }) }
     }
 
     pub fn silent() -> Bars {
@@ -57,12 +63,21 @@ impl Bars {
             ProgressBar::new(0),
             "{prefix:12}  {wide_bar} {decimal_bytes:>9}/{decimal_total_bytes:9}  {decimal_bytes_per_sec:11}",
         );
-        Bars { form, all, total: total.with_prefix("all layers"), layers: Mutex::default() }
+        Bars {
+            form,
+            verb: "downloading",
+            all,
+            total: total.with_prefix("all layers"),
+            layers: Mutex::default(),
+        }
     }
 
     /// A layer of `size` bytes will come.
     pub fn add(&self, digest: &str, size: u64) {
         let mut layers = self.layers();
+        if layers.contains_key(digest) {
+            return;
+        }
         if layers.is_empty() {
             self.all.add(self.total.clone());
         }
@@ -81,7 +96,7 @@ impl Bars {
         let Some(layer) = layers.get_mut(digest) else { return };
         if layer.first.is_none() {
             (layer.first, layer.began) = (Some(here), Instant::now());
-            layer.bar.set_message("downloading");
+            layer.bar.set_message(self.verb);
         }
         match here.checked_sub(layer.here) {
             Some(more) => self.total.inc(more),
@@ -124,6 +139,16 @@ impl Bars {
         self.layers().values().any(|layer| layer.is_unpacking)
     }
 
+    /// A bar for what is read from beginning to end, as it is, of `size` bytes if that is known.
+    pub fn whole<R: Read>(&self, source: R, size: Option<u64>) -> Whole<R> {
+        let template = match size {
+            Some(_) => "unpacking {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}",
+            None => "unpacking {spinner} {decimal_bytes} {decimal_bytes_per_sec}",
+        };
+        let bar = size.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        Whole { source, bar: styled(self.all.add(bar), template) }
+    }
+
     /// Says something, and the bars stay below it.
     pub fn say(&self, text: &str) {
         self.all.suspend(|| narrate::warn(format_args!("{text}")));
@@ -140,6 +165,30 @@ impl Bars {
     fn layers(&self) -> MutexGuard<'_, HashMap<String, Layer>> {
         self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// See `Bars::whole`.
+pub struct Whole<R> {
+    source: R,
+    bar: ProgressBar,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(into)?;
+        self.bar.inc(count as u64);
+        Ok(count)
+    }
+}
+
+impl<R> Drop for Whole<R> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn is_terminal() -> bool {
+    stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 fn styled(bar: ProgressBar, template: &str) -> ProgressBar {

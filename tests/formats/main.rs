@@ -7,6 +7,7 @@ mod layout;
 #[path = "../image/place.rs"]
 mod place;
 
+mod builders;
 mod faults;
 mod read;
 mod trees;

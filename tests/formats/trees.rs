@@ -1,6 +1,10 @@
 //! What a container sees is what podman shows of the same image, entry by entry, with all that is known of each.
 
-use crate::{lab, layout, place::Place, podman};
+use crate::{
+    lab, layout,
+    place::{NOBODY, Place},
+    podman,
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::{
@@ -19,7 +23,7 @@ use tar::{Builder, EntryType, Header};
 const OWN: [&str; 6] = ["proc", "sys", "dev", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
 
 /// Everything below `root`, one line of facts for each name.
-fn facts(root: &Path) -> BTreeMap<PathBuf, String> {
+fn facts(root: &Path) -> Facts {
     let mut found = BTreeMap::new();
     let mut links: HashMap<u64, Vec<PathBuf>> = HashMap::new();
     let mut open = vec![PathBuf::new()];
@@ -70,39 +74,65 @@ fn facts(root: &Path) -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// The image of `archive`, seen by podman and by a container of ours.
-fn assert_same(place: &Place, archive: &str, sleep: &[&str]) {
+type Facts = BTreeMap<PathBuf, String>;
+
+/// What podman shows of the image in `archive`.
+fn as_podman(place: &Place, archive: &str) -> Facts {
     let loaded = podman(place, &["load", "-q", "-i", archive]);
     let image = loaded.rsplit(": ").next().unwrap().trim().to_owned();
-    let mounted = podman(place, &["image", "mount", &image]);
+    let found = facts(Path::new(&podman(place, &["image", "mount", &image])));
+    podman(place, &["image", "unmount", &image]);
+    found
+}
+
+/// What a container of ours sees of it.
+fn as_rubber(place: &Place, archive: &str, sleep: &[&str]) -> Facts {
     place.rubber(&["import", archive, "it"]).good();
     place
         .rubber(&[&["run", "-d", "--name", "c", "--entrypoint", "", "-u", "0", "it"], sleep].concat())
         .good();
     let about: serde_json::Value = serde_json::from_str(&place.rubber(&["inspect", "c"]).good().out).unwrap();
-    let root = format!("/proc/{}/root", about[0]["state"]["pid"]);
-    let (mut theirs, mut ours) = (facts(Path::new(&mounted)), facts(Path::new(&root)));
-    // An image's device nodes are left out, which import says: a container's /dev is made by rubber.
-    theirs.retain(|_, facts| !facts.starts_with("20") && !facts.starts_with("60"));
-    // podman knows no time before 1970.
-    for facts in ours.values_mut() {
-        *facts = facts.replace(" time -2.500000000 ", " time 0.000000000 ");
-    }
+    let found = facts(Path::new(&format!("/proc/{}/root", about[0]["state"]["pid"])));
     place.rubber(&["rm", "-f", "c"]).good();
-    podman(place, &["image", "unmount", &image]);
+    found
+}
+
+fn assert_same(theirs: &Facts, ours: &Facts) {
     assert!(theirs.len() > 20, "{} entries", theirs.len());
     let mut differences = Vec::new();
     for name in theirs.keys().chain(ours.keys()) {
-        if theirs.get(name) != ours.get(name) {
-            differences.push(format!(
-                "{name:?}\n  podman {:?}\n  rubber {:?}",
-                theirs.get(name),
-                ours.get(name)
-            ));
+        let (theirs, ours) = (theirs.get(name), ours.get(name));
+        if theirs != ours {
+            differences.push(format!("{name:?}\n  podman {theirs:?}\n  rubber {ours:?}"));
         }
     }
     differences.dedup();
     assert!(differences.is_empty(), "{} of {}:\n{}", differences.len(), theirs.len(), differences.join("\n"));
+}
+
+/// podman knows no time before 1970.
+fn without_early_times(ours: &mut Facts) {
+    for facts in ours.values_mut() {
+        *facts = facts.replace(" time -2.500000000 ", " time 0.000000000 ");
+    }
+}
+
+/// What an ordinary user's store keeps of them: README, "Limits".
+fn as_ordinary_user(facts: &Facts, user: u32) -> Facts {
+    let is_device = |line: &str| line.starts_with("20") || line.starts_with("60");
+    let of_user = |line: &String| {
+        let (mode, rest) = line.split_once(' ').unwrap();
+        let mode = u32::from_str_radix(mode, 8).unwrap() & !0o6000;
+        let (_, rest) = rest.split_once(' ').unwrap();
+        let mut words: Vec<_> = rest.split(' ').collect();
+        if let Some(at) = words.iter().position(|word| word.starts_with("\"security.capability\"")) {
+            let end = words[at..].iter().position(|word| word.ends_with(']')).unwrap();
+            words.drain(at..=at + end);
+        }
+        format!("{mode:o} {user}:{user} {}", words.join(" "))
+    };
+    let kept = facts.iter().filter(|(_, line)| !is_device(line));
+    kept.map(|(name, line)| (name.clone(), of_user(line))).collect()
 }
 
 fn lacks_podman() -> bool {
@@ -176,6 +206,11 @@ impl Odd {
     }
 }
 
+/// user::rw- user:1000:rw- group::r-- mask::rwx other::r--: see acl(5), and linux/posix_acl_xattr.h for the form.
+const ACCESS_LIST: &[u8] = b"\x02\0\0\0\
+    \x01\0\x06\0\xff\xff\xff\xff\x02\0\x06\0\xe8\x03\0\0\x04\0\x04\0\xff\xff\xff\xff\
+    \x10\0\x07\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff";
+
 fn odd_layers() -> Vec<Vec<u8>> {
     let capability = b"\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
     let long = format!("long/{}", "n".repeat(250));
@@ -191,6 +226,11 @@ fn odd_layers() -> Vec<Vec<u8>> {
         .dir("bin", 0o755, 0)
         .dir("tmp", 0o1777, 0)
         .dir("long", 0o755, 0)
+        .pax(&[("SCHILY.xattr.user.of", b"unlisted")])
+        .dir("unlisted", 0o2770, 77)
+        .dir("unlisted/deep", 0o701, 78)
+        .pax(&[("SCHILY.xattr.system.posix_acl_access", ACCESS_LIST)])
+        .file("listed-access", 0o674, 0, "user 1000 may read and write")
         .dir("closed", 0o000, 1234)
         .dir("setgid", 0o2775, 7)
         .file("setuid", 0o4755, 0, "s")
@@ -249,11 +289,22 @@ fn odd_layers() -> Vec<Vec<u8>> {
         .dir("changed", 0o711, 42)
         .file("again", 0o444, 0, "2")
         .file("linked-1", 0o644, 0, "alone now")
+        .file("unlisted/deep/file", 0o644, 0, "in directories that this layer does not list")
         .file(".wh.never-was", 0, 0, "");
     let top =
         Odd::new().dir("gone-dir", 0o755, 0).file("gone-dir/new", 0o644, 0, "n").file("again", 0o400, 6, "3");
     vec![base.end(), layout::busybox(), upper.end(), top.end()]
 }
+
+/// That image in odd.tar.
+fn odd_image(place: &Place) -> &'static str {
+    let command = json!({"Cmd": ["/bin/sh"]});
+    layout::write(&place.path("odd"), "docker.io/library/odd:latest", &odd_layers(), command);
+    crate::tool(place, "tar", &["-C", "odd", "-cf", "odd.tar", "."]);
+    "odd.tar"
+}
+
+const SLEEP: [&str; 2] = ["sleep", "100"];
 
 #[test]
 fn a_hand_made_image_of_odd_entries_is_what_podman_shows() {
@@ -261,14 +312,57 @@ fn a_hand_made_image_of_odd_entries_is_what_podman_shows() {
         return;
     }
     let place = Place::new();
-    layout::write(
-        &place.path("odd"),
-        "docker.io/library/odd:latest",
-        &odd_layers(),
-        json!({"Cmd": ["/bin/sh"]}),
-    );
-    crate::tool(&place, "tar", &["-C", "odd", "-cf", "odd.tar", "."]);
-    assert_same(&place, "odd.tar", &["sleep", "100"]);
+    let archive = odd_image(&place);
+    let (mut theirs, mut ours) = (as_podman(&place, archive), as_rubber(&place, archive, &SLEEP));
+    without_early_times(&mut ours);
+    // podman's vfs copies layer upon layer, and leaves access lists behind.
+    let listed = ours.get_mut(Path::new("listed-access")).unwrap();
+    let access = format!(" \"system.posix_acl_access\"={ACCESS_LIST:02x?}");
+    assert!(listed.contains(&access), "{listed}");
+    *listed = listed.replace(&access, "");
+    // A directory that its layer fills and does not list: podman's time is that of its unpacking.
+    for (name, time) in
+        [("unlisted", "time 1234567890.000000000"), ("unlisted/deep", "time 1234567890.000000000")]
+    {
+        let ours = ours.remove(Path::new(name)).unwrap();
+        let theirs = theirs.remove(Path::new(name)).unwrap();
+        assert!(ours.contains(time), "{ours}");
+        let but_time = |line: &str| -> String {
+            let (before, after) = line.split_once(" time ").unwrap();
+            format!("{before} {:?}", after.split_once(' '))
+        };
+        assert_eq!(but_time(&ours), but_time(&theirs), "{name}");
+    }
+    assert_same(&theirs, &ours);
+}
+
+#[test]
+fn an_ordinary_user_sees_the_same_but_for_what_is_listed() {
+    if !lab::is_root() {
+        return lab::skip_this("what root sees takes root");
+    }
+    let place = Place::of_ordinary_user();
+    let archive = odd_image(&place);
+    std::os::unix::fs::chown(place.path("odd.tar"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let expected = Place::new();
+    let copy = expected.path(archive);
+    fs::copy(place.path(archive), copy).unwrap();
+    let expected = as_ordinary_user(&as_rubber(&expected, archive, &SLEEP), NOBODY);
+    assert_same(&expected, &as_rubber(&place, archive, &SLEEP));
+}
+
+#[test]
+fn a_device_node_of_an_image_opens_nothing() {
+    if !lab::is_root() {
+        return lab::skip_this("an ordinary user's images have no device nodes");
+    }
+    let place = Place::new();
+    place.rubber(&["import", odd_image(&place), "it"]).good();
+    let look = "ls -l /bin/null; cat /bin/null || cat /dev/null && echo fine";
+    let ended = place.rubber(&["run", "--entrypoint", "", "it", "sh", "-c", look]).good();
+    let shown: Vec<_> = ended.out.split_whitespace().collect();
+    assert_eq!(shown[..6], ["crw--w----", "1", "0", "5", "1,", "3"], "{}", ended.out);
+    assert!(ended.out.ends_with("fine\n") && ended.err.contains("Permission denied"), "{}", ended.err);
 }
 
 #[test]
@@ -279,10 +373,10 @@ fn busybox_is_what_podman_shows() {
     let place = Place::new();
     place.rubber(&["run", "busybox", "true"]).good();
     place.rubber(&["save", "busybox", "-o", "busybox.oci"]).good();
-    assert_same(&place, "busybox.oci", &["sleep", "100"]);
+    assert_same(&as_podman(&place, "busybox.oci"), &as_rubber(&place, "busybox.oci", &SLEEP));
 }
 
-/// A root of Debian, as `images/debian` makes it: where RUBBER_TEST_DEBIAN names its archive.
+/// A root of Debian as debootstrap makes it: where RUBBER_TEST_DEBIAN names its archive.
 #[test]
 fn debian_is_what_podman_shows() {
     let Some(archive) = std::env::var_os("RUBBER_TEST_DEBIAN") else {
@@ -294,5 +388,29 @@ fn debian_is_what_podman_shows() {
     let place = Place::new();
     podman(&place, &["import", "-q", &archive.to_string_lossy(), "debian"]);
     podman(&place, &["save", "-q", "--format", "oci-archive", "-o", "debian.oci", "debian"]);
-    assert_same(&place, "debian.oci", &["sleep", "100"]);
+    assert_same(&as_podman(&place, "debian.oci"), &as_rubber(&place, "debian.oci", &SLEEP));
+}
+
+/// What `rubber export` writes of a container becomes the same tree in podman's hands.
+#[test]
+fn podman_imports_what_is_exported_as_it_was() {
+    if lacks_podman() {
+        return;
+    }
+    let place = Place::new();
+    let ours = as_rubber(&place, odd_image(&place), &SLEEP);
+    place.rubber(&["run", "--name", "c", "--entrypoint", "", "it", "true"]).good();
+    place.rubber(&["export", "c", "-o", "exported.tar"]).good();
+    podman(&place, &["import", "-q", "exported.tar", "exported"]);
+    let mut theirs = facts(Path::new(&podman(&place, &["image", "mount", "exported"])));
+    podman(&place, &["image", "unmount", "exported"]);
+    let mut ours = ours;
+    // A tar has no room for it.
+    without_early_times(&mut ours);
+    // The container was started once, and its own names were made where its image has them.
+    for name in ["", "etc"] {
+        theirs.remove(Path::new(name));
+        ours.remove(Path::new(name));
+    }
+    assert_same(&theirs, &ours);
 }

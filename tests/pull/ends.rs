@@ -312,7 +312,7 @@ fn a_pull_killed_anywhere_leaves_nothing_or_the_whole() {
     let blobs = |place: &Place| entries(&place.store().join("blobs/sha256"));
     let (all, mut seen) = (blobs(&place), std::collections::BTreeSet::new());
     for n in 0..kills {
-        fs::remove_dir_all(place.store()).unwrap();
+        let _ = fs::remove_dir_all(place.store()); // one that was killed early has made none
         let mut child = command(&place, &["pull", "-q", &site.name()]).stdout(Stdio::null()).spawn().unwrap();
         // Its end is where the names appear.
         std::thread::sleep(takes * (n + kills / 4) / kills);

@@ -22,20 +22,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// The caller's PATH, but for an ordinary user one without newuidmap(1): that is a set-user-ID program, which under a
-/// tracer or behind a filter is nothing, so they have one id there.
-fn path() -> std::ffi::OsString {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if lab::is_root() {
-        return path;
-    }
-    let dir = lab::scratch().join("busybox-alone");
-    let busybox = std::env::split_paths(&path).map(|dir| dir.join("busybox")).find(|file| file.is_file());
-    if let Some(busybox) = busybox.filter(|_| fs::create_dir(&dir).is_ok()) {
-        std::os::unix::fs::symlink(busybox, dir.join("busybox")).unwrap();
-    }
-    dir.into()
-}
+/// An ordinary user's ids are mapped by newuidmap(1), a set-user-ID program: under a tracer or behind a filter it has no
+/// power.
+const NOT_THEIRS: &str = "newuidmap has no power under a tracer or a filter: for root only";
 
 /// One message of rubber's with these words in it, and one line of advice at most; nothing a terminal obeys.
 fn assert_told(output: &Output, words: &[&str], what: &str) {
