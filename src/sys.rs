@@ -6,6 +6,7 @@
 
 pub mod mounts;
 mod process;
+pub mod schedule;
 
 pub use process::*;
 
@@ -418,6 +419,28 @@ pub fn seccomp_filter(program: &[libc::sock_filter]) -> Result<()> {
         let mode = libc::SECCOMP_SET_MODE_FILTER;
         // SAFETY: the kernel copies the program, which lives through the call, and writes nothing.
         Errno::result(unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &about) }).map(drop)
+    })
+}
+
+/// The same, with flags of SECCOMP_FILTER_FLAG_*.
+pub fn seccomp_filter_with(program: &[libc::sock_filter], flags: u64) -> Result<()> {
+    let about = libc::sock_fprog { len: program.len().try_into()?, filter: program.as_ptr().cast_mut() };
+    call(format_args!("seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {{len={}}})", program.len()), || {
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        // SAFETY: as above.
+        Errno::result(unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &about) }).map(drop)
+    })
+}
+
+/// And what the program leaves open is asked at the descriptor that is returned: seccomp_unotify(2).
+pub fn seccomp_listener(program: &[libc::sock_filter], flags: u64) -> Result<OwnedFd> {
+    let flags = flags | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let about = libc::sock_fprog { len: program.len().try_into()?, filter: program.as_ptr().cast_mut() };
+    call(format_args!("seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {{len={}}})", program.len()), || {
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        // SAFETY: as above; and the descriptor is new.
+        Errno::result(unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &about) })
+            .map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
     })
 }
 

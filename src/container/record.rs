@@ -128,6 +128,10 @@ pub fn note_first(config: &Config, pid: Pid) -> Result<()> {
 impl Claim {
     /// When all that the record names is gone, so can the record be.
     pub fn release(self, store: &Store, config: &Config) -> Result<()> {
+        // A group that could not be removed stays named, for the next command to remove.
+        if config.cgroup.groups.iter().any(|group| group.dir.try_exists().unwrap_or(true)) {
+            return Ok(());
+        }
         if volume::any_anonymous(config) {
             let _only_one = lock(store)?;
             volume::remove_anonymous(store, config)?;

@@ -1,7 +1,7 @@
 //! The kernel's own small machine for filters (classic BPF: bpf(4) in BSD's words, linux/filter.h in ours): one
 //! register, comparisons that jump forwards, and a `return` that is the answer. No loops, so it always ends.
 
-use super::{Action, Comparison::*, Condition, Policy, Rule};
+use super::{Action, Comparison::*, Condition, KILL_PROCESS, Policy, Rule, errno};
 use nix::libc::{self, sock_filter};
 
 /// Where in `struct seccomp_data` things are, in bytes: seccomp(2).
@@ -43,6 +43,22 @@ pub fn skip_if_equal(value: u32) -> sock_filter {
 /// Leaves the next instruction out if the register has less than this.
 pub fn skip_if_less(value: u32) -> sock_filter {
     jump(libc::BPF_JGE, value, 0, 1)
+}
+
+/// All of a filter, as the layer `seccomp` puts it together and explains it.
+pub fn whole(policy: &Policy) -> Vec<sock_filter> {
+    // AUDIT_ARCH_* of linux/audit.h, and the bit of x32.
+    let machine = if cfg!(target_arch = "x86_64") { 62 } else { 183 } | 0xc000_0000;
+    let mut program = vec![
+        load_machine(),
+        skip_if_equal(machine),
+        answer(KILL_PROCESS),
+        load_number(),
+        skip_if_less(0x4000_0000),
+        answer(errno(libc::ENOSYS)),
+    ];
+    program.extend(search(policy));
+    program
 }
 
 /// Answers by the number in the register. It halves the runs again and again, so that any of hundreds of calls

@@ -35,6 +35,7 @@ pub enum Filter {
 pub struct Action(pub u32);
 
 pub const ALLOW: Action = Action(libc::SECCOMP_RET_ALLOW);
+pub const NOTIFY: Action = Action(libc::SECCOMP_RET_USER_NOTIF);
 pub const KILL_PROCESS: Action = Action(libc::SECCOMP_RET_KILL_PROCESS);
 
 /// The call is not made and gives back this errno.
@@ -79,6 +80,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether another process is asked about the call of this name.
+    pub fn asks_about(&self, name: &str) -> bool {
+        let rules = numbered(name).and_then(|number| self.calls.get(&number));
+        rules.is_some_and(|rules| rules.iter().any(|rule| rule.action == NOTIFY))
+    }
+
     /// The answer to every number, as runs of numbers that are answered alike: where each begins, and its rules.
     /// What is beyond all numbers that were thought of is a call of a newer kernel, and not there.
     pub fn runs(&self) -> Vec<(u32, Vec<Rule>)> {

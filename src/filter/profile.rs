@@ -1,11 +1,18 @@
 //! Profiles as docker, podman and the OCI runtime specification write them: JSON, with the calls' names.
 
-use super::{ALLOW, Action, Comparison, Condition, Filter, KILL_PROCESS, Policy, Rule, bpf, errno, numbered};
+use super::{
+    ALLOW, Action, Comparison, Condition, Filter, KILL_PROCESS, NOTIFY, Policy, Rule, bpf, errno, numbered,
+};
 use anyhow::{Context, Result, bail, ensure};
 use caps::Capability;
 use nix::libc;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 /// Of the list of architectures nothing is read: a filter of ours is for this machine's own calls, and another
 /// machine's are never answered.
@@ -16,6 +23,13 @@ pub struct Profile {
     default_errno_ret: Option<u16>,
     #[serde(default, deserialize_with = "or_empty")]
     syscalls: Vec<Entry>,
+    /// For a runtime alone, see `oci::notify`: how it is loaded, and who is asked.
+    #[serde(default, deserialize_with = "or_empty")]
+    flags: Vec<String>,
+    #[serde(default, deserialize_with = "or_empty")]
+    listener_path: PathBuf,
+    #[serde(default, deserialize_with = "or_empty")]
+    listener_metadata: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,7 +49,7 @@ struct Entry {
     excludes: When,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 enum Word {
     #[serde(rename = "SCMP_ACT_ALLOW")]
     Allow,
@@ -108,6 +122,11 @@ pub fn read(file: &Path) -> Result<Filter> {
         File::open(file)?.take(LIMIT + 1).read_to_end(&mut text)?;
         ensure!(text.len() as u64 <= LIMIT, "it has more than {} MiB", LIMIT >> 20);
         let profile: Profile = serde_json::from_slice(&text)?;
+        ensure!(
+            !profile.notifies(),
+            "SCMP_ACT_NOTIFY leaves each call to another process, which would have to run as long as the \
+             container, and rubber starts none"
+        );
         // What is wrong is found now, and not when a container is half made.
         for capabilities in [vec![], caps::all().into_iter().collect()] {
             let most = libc::BPF_MAXINSNS as usize;
@@ -152,6 +171,34 @@ impl Profile {
     }
 }
 
+impl Profile {
+    pub fn notifies(&self) -> bool {
+        self.notifies_by_default() || self.syscalls.iter().any(|entry| entry.action == Word::Notify)
+    }
+
+    pub fn notifies_by_default(&self) -> bool {
+        self.default_action == Word::Notify
+    }
+
+    /// Where who is asked listens, and what it is told besides.
+    pub fn listener(&self) -> Option<(&Path, String)> {
+        let is_given = !self.listener_path.as_os_str().is_empty() && self.notifies();
+        is_given.then(|| (self.listener_path.as_path(), self.listener_metadata.clone()))
+    }
+
+    pub fn flags(&self) -> Result<u64> {
+        let bit = |flag: &String| match flag.as_str() {
+            // There is one thread to be filtered.
+            "SECCOMP_FILTER_FLAG_TSYNC" => Ok(0),
+            "SECCOMP_FILTER_FLAG_LOG" => Ok(libc::SECCOMP_FILTER_FLAG_LOG),
+            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => Ok(libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW),
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => Ok(1 << 5),
+            _ => bail!("flags: {flag:?} is not known"),
+        };
+        self.flags.iter().map(bit).try_fold(0, |all, bit| Ok(all | bit?))
+    }
+}
+
 impl Entry {
     fn rules(&self) -> Result<Vec<Rule>> {
         let action = self.action.action(self.errno_ret)?;
@@ -183,10 +230,7 @@ impl Word {
             Word::Trap => Action(libc::SECCOMP_RET_TRAP),
             Word::Trace => with(libc::SECCOMP_RET_TRACE),
             Word::Log => Action(libc::SECCOMP_RET_LOG),
-            Word::Notify => bail!(
-                "SCMP_ACT_NOTIFY leaves each call to another process, which would have to run as long as the \
-                 container, and rubber starts none"
-            ),
+            Word::Notify => NOTIFY,
         })
     }
 }

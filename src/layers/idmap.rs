@@ -79,7 +79,10 @@ pub fn prepare(config: &Config) -> Result<()> {
 /// Shows each layer of the image in its own place, to those who share our mount table, with the owners it has in a
 /// user namespace like the container's, which is returned.
 pub fn show(config: &Config) -> Result<OwnedFd> {
-    let user = sample(&config.ids)?;
+    let Ids::Ranges { uids, gids, .. } = &config.ids else {
+        bail!("there are no ids to show the files with")
+    };
+    let user = sample(&lines(uids), &lines(gids))?;
     for layer in &config.image {
         let place = sys::open_directory(layer)?;
         let shown = open_tree(place.as_fd(), "")?;
@@ -106,8 +109,8 @@ fn hand_over(socket: &UnixStream, mount: OwnedFd) -> Result<()> {
     if narrate::is_dry() { Ok(()) } else { send(socket, &File::from(mount)) }
 }
 
-/// A user namespace like the container's: the kernel wants one to read the map from. Nobody stays in it.
-fn sample(ids: &Ids) -> Result<OwnedFd> {
+/// A user namespace with these maps: the kernel wants one to read them from. Nobody stays in it.
+pub fn sample(uids: &str, gids: &str) -> Result<OwnedFd> {
     let (mut made, mut making) = std::io::pipe()?;
     let (mut end, mut release) = std::io::pipe()?;
     let child = sys::fork("sample", || {
@@ -120,9 +123,8 @@ fn sample(ids: &Ids) -> Result<OwnedFd> {
     })?;
     drop(making);
     made.read_exact(&mut [0]).context("no user namespace was made")?;
-    let Ids::Ranges { uids, gids, .. } = ids else { bail!("there are no ids to show the files with") };
-    sys::write(Path::new(&format!("/proc/{child}/uid_map")), &lines(uids))?;
-    sys::write(Path::new(&format!("/proc/{child}/gid_map")), &lines(gids))?;
+    sys::write(Path::new(&format!("/proc/{child}/uid_map")), uids)?;
+    sys::write(Path::new(&format!("/proc/{child}/gid_map")), gids)?;
     let file = if narrate::is_dry() { "/dev/null".into() } else { format!("/proc/{child}/ns/user") };
     let user = File::open(&file).with_context(|| format!("open({file:?})"))?;
     release.write_all(&[1])?;

@@ -2,17 +2,19 @@
 
 use crate::{
     config::Config,
-    place::{self, is_there},
+    oci::mounts::empty,
+    place::{self, is, is_directory, is_there},
     sys::{self, mounts::*},
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::{
+    errno::Errno,
     fcntl::OFlag,
     mount::MsFlags,
     sys::stat::{SFlag, fstat, major, minor},
 };
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -77,7 +79,10 @@ fn those_there(paths: impl Iterator<Item = PathBuf>) -> Result<Vec<PathBuf>> {
 /// what we mount in here is what a container gets to see.
 fn null() -> Result<OwnedFd> {
     // Without a slash in front it is the host's, see `run`.
-    let null = openat2_in_root(HERE, Path::new("dev/null"), OFlag::O_PATH)?;
+    openat2_in_root(HERE, Path::new("dev/null"), OFlag::O_PATH).and_then(known_null)
+}
+
+fn known_null(null: OwnedFd) -> Result<OwnedFd> {
     let about = fstat(&null)?;
     let is_character = about.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
     ensure!(
@@ -87,9 +92,53 @@ fn null() -> Result<OwnedFd> {
     Ok(null)
 }
 
+/// For a config.json's own list: taken hold of while nobody in there could have made another of it, once for each, as
+/// of a mount that has left no more can be had.
+pub fn hold(config: &Config) -> Result<Vec<OwnedFd>> {
+    let masked = &config.bundle.masked;
+    if masked.is_empty() {
+        return Ok(vec![]);
+    }
+    let null = openat2_in_root(HERE, Path::new("/dev/null"), OFlag::O_PATH).and_then(known_null)?;
+    masked.iter().map(|_| open_tree_alone(null.as_fd())).collect()
+}
+
+/// What is not there needs no mask.
+pub fn hide(config: &Config) -> Result<()> {
+    let root = sys::open_directory(Path::new("/"))?;
+    let mut nulls = std::mem::take(&mut config.bundle.held.borrow_mut().nulls);
+    for path in &config.bundle.masked {
+        let Some(place) = found(&root, path)? else { continue };
+        let mask = match is_directory(&place)? {
+            true => empty("tmpfs", RDONLY)?,
+            false => nulls.pop().context("a mask for each file")?,
+        };
+        move_mount(&mask, &place).with_context(|| format!("{path:?}"))?;
+    }
+    Ok(())
+}
+
+/// And what is only to be read.
+pub fn close(config: &Config) -> Result<()> {
+    let root = sys::open_directory(Path::new("/"))?;
+    for path in &config.bundle.readonly {
+        let Some(place) = found(&root, path)? else { continue };
+        let tree = open_tree(place.as_fd(), "")?;
+        mount_setattr(&tree, true, RDONLY, 0)?;
+        move_mount(&tree, &place).with_context(|| format!("{path:?}"))?;
+    }
+    Ok(())
+}
+
+fn found(root: &OwnedFd, path: &Path) -> Result<Option<OwnedFd>> {
+    match place::open(root, path) {
+        Err(error) if is(&error, Errno::ENOENT) || is(&error, Errno::ENOTDIR) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 /// Read-only, or whoever may change modes in here would change that of the host's.
 fn cover(null: &OwnedFd, file: &Path) -> Result<()> {
-    use std::os::fd::AsFd;
     let tree = open_tree(null.as_fd(), "")?;
     mount_setattr(&tree, false, RDONLY | NOSUID | NOEXEC, PRIVATE)?;
     move_mount(&tree, &place::open(&sys::open_directory(Path::new("/"))?, file)?)

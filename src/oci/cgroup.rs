@@ -2,7 +2,8 @@
 
 use super::resources::Setting;
 use crate::{
-    config::Config,
+    config::{Config, DeviceRule},
+    filter::ebpf::{self, Answer},
     layers::cgroup::{Version, remove_group, version},
     sys,
 };
@@ -28,7 +29,7 @@ pub struct Group {
 }
 
 impl Group {
-    fn has(&self, controller: &str) -> bool {
+    pub fn has(&self, controller: &str) -> bool {
         match &self.controllers {
             Some(controllers) => controllers.iter().any(|name| name == controller),
             None => version() == Version::V2,
@@ -184,6 +185,20 @@ fn write(group: &Group, setting: &Setting) -> Result<()> {
             sys::write(&file, &setting.value)
         }
         done => done,
+    }
+}
+
+/// In version 2 by a program, which ends with the group. Whoever is not the machine's root can make no node, and is
+/// refused the program, too.
+pub fn filter_devices(groups: &[Group], rules: &[(Answer, DeviceRule)]) -> Result<()> {
+    let Some(group) = groups.iter().find(|group| group.controllers.is_none()) else { return Ok(()) };
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let program = ebpf::answering(rules.iter().map(|(answer, rule)| (*answer, rule)));
+    match sys::bpf_load_device_program(&program) {
+        Err(error) if is_refused(&error) => Ok(()),
+        program => sys::bpf_attach(&sys::open_directory(&group.dir)?, &program?),
     }
 }
 

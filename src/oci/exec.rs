@@ -1,8 +1,8 @@
 //! exec: another process in a container that runs, in the same words.
 
 use super::{
-    cgroup, process, spec,
-    state::{Container, PidFile, Status},
+    cgroup, notify, process, schedule, spec,
+    state::{Container, PidFile, PidfdSocket, Status},
     story,
 };
 use crate::{
@@ -37,21 +37,24 @@ const INSIDE: &[Step] = &[
     row(Process,      "go to the container's root", join::join_root),
     row(Process,      "take a session and a terminal", process::take_session),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
+    row(Process,      "say how soon it has its turn", schedule::take).when(schedule::any),
     row(Capabilities, "bound what can ever be gained", process::bound),
     row(Process,      "have its program confined", confinement::confine).when(confinement::any),
-    row(Seccomp,      "filter its system calls", seccomp::load).when(seccomp::on_its_right),
+    row(Seccomp,      "filter its system calls", notify::load).when(seccomp::on_its_right),
     row(User,         "become the user", process::become_user),
     row(Capabilities, "keep no other capabilities", process::keep),
     row(Process,      "look for the command", process::look),
     row(Seccomp,      "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
-    row(Seccomp,      "filter its system calls, last of all", seccomp::load).when(seccomp::on_its_promise),
+    row(Seccomp,      "filter its system calls, last of all", notify::load).when(seccomp::on_its_promise),
     row(Process,      "become the command", process::execute),
 ];
 
 pub struct Wish {
     pub process: Process,
     pub pid_file: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
     pub is_detached: bool,
+    pub ignores_pause: bool,
     pub preserve_fds: u32,
 }
 
@@ -59,6 +62,7 @@ pub struct Wish {
 pub fn exec(container: &Container, wish: &Wish, streams: Streams) -> Result<u8> {
     match container.status() {
         Status::Running | Status::Created => {}
+        Status::Paused if wish.ignores_pause => {}
         Status::Paused => bail!("cannot exec in a paused container"),
         _ => bail!("cannot exec in a stopped container"),
     }
@@ -68,12 +72,18 @@ pub fn exec(container: &Container, wish: &Wish, streams: Streams) -> Result<u8> 
     config.bundle.groups = container.record.groups.clone();
     config.bundle.preserved = wish.preserve_fds;
     config.seccomp = spec::seccomp(&container.record.config)?;
+    config.bundle.schedule.personality = schedule::personality(&container.record.config)?;
+    config.bundle.listener = notify::connect(&config)?;
+    config.bundle.hooks.know(container.state(Status::Running).to_string());
     let config = spec::with_process(config, &wish.process)?;
     if !wish.is_detached {
         supervise::hold_signals()?;
     }
+    // While the host's names are in reach.
     let pid_file = wish.pid_file.as_deref().map(PidFile::open).transpose()?;
+    let pidfd_socket = wish.pidfd_socket.as_deref().map(PidfdSocket::open).transpose()?;
     let child = join(&config)?;
+    pidfd_socket.map_or(Ok(()), |socket| socket.send(child))?;
     pid_file.map_or(Ok(()), |file| file.write(child))?;
     if wish.is_detached {
         return Ok(0);
@@ -85,8 +95,16 @@ pub fn exec(container: &Container, wish: &Wish, streams: Streams) -> Result<u8> 
 fn join(config: &Config) -> Result<Pid> {
     OUTSIDE.iter().try_for_each(|step| take(step, config))?;
     let (mut told, teller) = pipe()?;
-    let teller = RefCell::new(Some(teller));
+    let (mut number, numbered) = pipe()?;
+    let (teller, numbered) = (RefCell::new(Some(teller)), RefCell::new(Some(numbered)));
     let child = sys::fork_untied("command", || {
+        // Who is asked about its calls knows it by the host's number.
+        if config.bundle.listener.is_some() {
+            numbered.take();
+            let mut bytes = [0; 4];
+            number.read_exact(&mut bytes)?;
+            config.bundle.pid_outside.set(Some(i32::from_ne_bytes(bytes)));
+        }
         let outcome = INSIDE.iter().try_for_each(|step| take(step, config));
         if let (Err(error), Some(mut teller)) = (outcome, teller.take()) {
             teller.write_all(story::words(&error).1.as_bytes())?;
@@ -94,6 +112,9 @@ fn join(config: &Config) -> Result<Pid> {
         Ok(255)
     })?;
     teller.take();
+    if config.bundle.listener.is_some() {
+        numbered.take().context("no pipe")?.write_all(&child.as_raw().to_ne_bytes())?;
+    }
     let mut text = String::new();
     told.read_to_string(&mut text)?;
     if text.is_empty() { Ok(child) } else { bail!("{text}") }

@@ -6,7 +6,10 @@ use crate::{config::Config, sys};
 use anyhow::{Context, Result, bail};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::memfd::{MFdFlags, memfd_create},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        signal::Signal,
+    },
     unistd::Pid,
 };
 use serde::Deserialize;
@@ -46,6 +49,10 @@ impl Hooks {
 
     pub fn know(&self, state: String) {
         self.state.replace(state);
+    }
+
+    pub fn told(&self) -> String {
+        self.state.borrow().clone()
     }
 }
 
@@ -89,6 +96,9 @@ fn one(hook: &Hook, state: &str) -> Result<()> {
     }
     let env = hook.env.iter().filter_map(|entry| entry.split_once('='));
     command.env_clear().envs(env.collect::<BTreeMap<_, _>>()).stdin(Stdio::from(input));
+    // Nobody reads its answer any more when we are gone.
+    // SAFETY: one system call, between fork and execve.
+    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)) };
     let mut child = command.spawn().context("cannot start it")?;
     if !ends_in_time(&child, hook.timeout)? {
         child.kill()?;

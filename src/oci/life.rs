@@ -1,8 +1,8 @@
 //! create, start, kill, delete: what becomes of a container.
 
 use super::{
-    cgroup, hooks, namespaces, resources, spec,
-    state::{self, Container, PidFile, Record, States, Status},
+    cgroup, hooks, idmap, namespaces, notify, resources, spec,
+    state::{self, Container, PidFile, PidfdSocket, Record, States, Status},
     story::{self, Word},
 };
 use crate::{
@@ -31,6 +31,7 @@ pub struct Wish {
     pub bundle: PathBuf,
     pub pid_file: Option<PathBuf>,
     pub console_socket: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
     pub preserve_fds: u32,
 }
 
@@ -39,7 +40,8 @@ pub struct Wish {
 pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Container> {
     let bundle = wish.bundle.canonicalize().with_context(|| format!("--bundle {:?}", wish.bundle))?;
     let (spec, raw) = spec::read(&bundle)?;
-    let settings = settings(&spec)?;
+    let settings = limits(&spec).map_or(Ok(vec![]), |limits| resources::settings(version(), limits))?;
+    let devices = limits(&spec).map_or(vec![], |limits| resources::device_rules(version(), limits));
     let wanted = cgroup::find(&cgroups_path(&spec, &wish.id))?;
     // Once for what it says, before anything is there.
     spec::config(&wish.id, &spec, &raw, &bundle, &wanted)?;
@@ -51,6 +53,7 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
         bundle: bundle.clone(),
         created: record::now(),
         first: None,
+        ready: false,
         groups: wanted.clone(),
         config: raw.clone(),
     };
@@ -59,11 +62,14 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
         let groups = cgroup::make(wanted, &settings)?;
         container.record.groups = groups;
         container.save()?;
+        cgroup::filter_devices(&container.record.groups, &devices)?;
         let mut config = spec::config(&wish.id, &spec, &raw, &bundle, &container.record.groups)?;
         config.streams = streams;
         config.bundle.lock = Some(lock);
         config.bundle.door = Some(state::open_door(&container.dir)?);
         config.bundle.preserved = wish.preserve_fds;
+        config.bundle.listener = notify::connect(&config)?;
+        idmap::hold(&config)?;
         make(&config, &mut container, wish)
     });
     if outcome.is_err() {
@@ -73,9 +79,8 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
     outcome.map(|()| container)
 }
 
-fn settings(spec: &Spec) -> Result<Vec<resources::Setting>> {
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    resources.map_or(Ok(vec![]), |resources| resources::settings(version(), resources))
+fn limits(spec: &Spec) -> Option<&LinuxResources> {
+    spec.linux().as_ref().and_then(|linux| linux.resources().as_ref())
 }
 
 fn cgroups_path(spec: &Spec, id: &str) -> PathBuf {
@@ -85,6 +90,7 @@ fn cgroups_path(spec: &Spec, id: &str) -> PathBuf {
 
 fn make(config: &Config, container: &mut Container, wish: &Wish) -> Result<()> {
     let raw = container.record.config.clone();
+    let pidfd_socket = wish.pidfd_socket.as_deref().map(PidfdSocket::open).transpose()?;
     story::make(config, |word, child| {
         match word {
             Word::Unmapped => namespaces::map(child.as_raw(), &config.bundle.ids)?,
@@ -99,7 +105,13 @@ fn make(config: &Config, container: &mut Container, wish: &Wish) -> Result<()> {
                 hooks::run(&spec::hooks(&raw, "createRuntime")?, &state)?;
             }
             Word::Ready => {
-                if let (Some(file), Some((pid, _))) = (&wish.pid_file, container.record.first) {
+                container.record.ready = true;
+                container.save()?;
+                let (pid, _) = container.record.first.context("it has no first process")?;
+                if let Some(socket) = &pidfd_socket {
+                    socket.send(Pid::from_raw(pid))?;
+                }
+                if let Some(file) = &wish.pid_file {
                     PidFile::open(file)?.write(Pid::from_raw(pid))?;
                 }
                 return Ok(container.state(Status::Created).to_string());
@@ -119,11 +131,14 @@ pub fn start(container: &Container) -> Result<()> {
     }
     let mut pid_1 = state::knock(&container.dir).context("nobody waits to be started (killed?)")?;
     let mut told = String::new();
-    pid_1.read_to_string(&mut told)?;
+    // Of a door that closes behind another it may be an error, or an end without a word.
+    let _ = pid_1.read_to_string(&mut told);
+    let told = told
+        .strip_prefix('.')
+        .context("nobody waits to be started any more (killed, or started meanwhile)")?;
     if let Some((_, text)) = told.split_once(' ') {
         bail!("{text}");
     }
-    // Also what is killed while it waits says nothing.
     let hooks = spec::hooks(&container.record.config, "poststart")?;
     if let Err(error) = hooks::run(&hooks, &container.state(Status::Running).to_string()) {
         end(container)?;

@@ -5,21 +5,24 @@
 //! command, and waits on a socket. `start` connects to that socket. No daemon keeps the two together: what is true
 //! stands in the container's directory and in the kernel's tables, see `state`.
 
-mod access;
 pub mod cgroup;
 mod cli;
 mod devices;
+mod events;
 mod exec;
 mod facts;
 mod hooks;
+mod idmap;
 mod life;
 mod log;
-mod mounts;
+pub mod mounts;
 mod namespaces;
+mod notify;
 mod options;
 mod process;
 mod resources;
 mod root;
+mod schedule;
 mod spec;
 mod state;
 mod story;
@@ -29,7 +32,7 @@ pub use cli::main;
 use caps::Capability;
 use hooks::Hooks;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fs::File,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
@@ -52,11 +55,15 @@ pub struct Bundle {
     pub propagation: Option<nix::mount::MsFlags>,
     pub user: process::User,
     pub capabilities: Capabilities,
+    pub schedule: schedule::Schedule,
     pub rows_and_columns: Option<(u16, u16)>,
     pub groups: Vec<cgroup::Group>,
     /// Descriptors above 2 that the command gets.
     pub preserved: u32,
     pub hooks: Hooks,
+    /// Who is asked about calls, and how the host numbers who joins a container.
+    pub listener: Option<notify::Listener>,
+    pub pid_outside: Cell<Option<i32>>,
     /// The way to who makes us, and then to who starts us.
     pub maker: RefCell<Option<story::Maker>>,
     pub starter: RefCell<Option<UnixStream>>,

@@ -1,10 +1,11 @@
 //! The mounts of a config.json, in its order. As volumes are: all is taken hold of while the host's names are in
 //! reach, and put in place when none of them is.
 
-use super::access;
+use super::idmap::Shown;
 use crate::{
     config::Config,
     image,
+    layers::masks,
     place::{Kind, is_directory, not_proc, place as find},
     sys::{self, mounts::*},
 };
@@ -59,12 +60,16 @@ pub struct How {
     pub spread_below: Option<u64>,
     /// It begins with a copy of what the root has in its place.
     pub copies_up: bool,
+    /// With ids of its own.
+    pub shown: Option<Shown>,
 }
 
 /// What is held until it is in its place.
 #[derive(Default)]
 pub struct Held {
     trees: VecDeque<OwnedFd>,
+    /// Those with ids of their own, which are taken hold of outside.
+    pub shown: VecDeque<OwnedFd>,
     pub nulls: Vec<OwnedFd>,
 }
 
@@ -73,11 +78,14 @@ pub fn hold(config: &Config) -> Result<()> {
     sys::chdir(Path::new("/"))?;
     let mut held = config.bundle.held.borrow_mut();
     for mount in &config.bundle.mounts {
-        if let Some(tree) = take(config, &mount.what).with_context(|| describe(mount))? {
+        if mount.how.shown.is_some() {
+            let tree = held.shown.pop_front().context("nobody has taken hold of it outside")?;
+            held.trees.push_back(tree);
+        } else if let Some(tree) = take(config, &mount.what).with_context(|| describe(mount))? {
             held.trees.push_back(tree);
         }
     }
-    held.nulls = access::hold(config)?;
+    held.nulls = masks::hold(config)?;
     Ok(())
 }
 

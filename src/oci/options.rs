@@ -1,6 +1,9 @@
 //! The words behind a mount in a config.json: config.md, "Linux mount options".
 
-use super::mounts::{How, Mount, What};
+use super::{
+    idmap::{Shown, lines},
+    mounts::{How, Mount, What},
+};
 use crate::sys::mounts::*;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
@@ -41,10 +44,12 @@ pub fn mount(mount: &oci_spec::runtime::Mount, bundle: &Path) -> Result<Mount> {
     let parse = || {
         let mut read = Read::default();
         mount.options().iter().flatten().try_for_each(|word| read.word(word))?;
-        ensure!(
-            mount.uid_mappings().is_none() && mount.gid_mappings().is_none(),
-            "mounts with ids of their own (uidMappings, gidMappings) are not supported yet"
-        );
+        let (uids, gids) = (lines(mount.uid_mappings()), lines(mount.gid_mappings()));
+        ensure!(uids.is_empty() == gids.is_empty(), "uidMappings and gidMappings are given together");
+        if !uids.is_empty() || read.how.shown.is_some() {
+            let below = read.how.shown.as_ref().is_some_and(|shown| shown.below);
+            read.how.shown = Some(Shown { uids, gids, below });
+        }
         let source = mount.source().clone().unwrap_or_default();
         let fstype = mount.typ().clone().unwrap_or_default();
         let bind = || -> Result<PathBuf> {
@@ -86,7 +91,9 @@ impl Read {
             "bind" => self.bind = Some(Bind::One),
             "rbind" => self.bind = Some(Bind::All),
             "tmpcopyup" => self.how.copies_up = true,
-            "idmap" | "ridmap" => bail!("the option {word} is not supported yet"),
+            "idmap" | "ridmap" => {
+                self.how.shown = Some(Shown { below: word == "ridmap", ..Shown::default() });
+            }
             "remount" => bail!("the option remount is not supported: a mount is made as it is to be"),
             word if DEFAULTS.contains(&word) || word.is_empty() => {}
             word if FLAGS.contains(&word) => self.own.push((word.into(), None)),
@@ -133,8 +140,11 @@ pub fn known() -> Vec<String> {
     let attributes = ATTRIBUTES.iter().map(|(word, ..)| word.to_string());
     let below = ATTRIBUTES.iter().map(|(word, ..)| format!("r{word}"));
     let spreads = SPREADS.iter().flat_map(|(word, _)| [word.to_string(), format!("r{word}")]);
-    let others =
-        ["bind", "rbind", "tmpcopyup"].iter().chain(FLAGS).chain(DEFAULTS).map(|word| word.to_string());
+    let others = ["bind", "rbind", "tmpcopyup", "idmap", "ridmap"]
+        .iter()
+        .chain(FLAGS)
+        .chain(DEFAULTS)
+        .map(|word| word.to_string());
     let mut all: Vec<_> = attributes.chain(below).chain(spreads).chain(others).collect();
     all.sort();
     all

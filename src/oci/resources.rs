@@ -1,6 +1,10 @@
 //! The limits of a config.json: which file of which cgroup takes what, in both versions.
 
-use crate::layers::{cgroup::Version, cpu::weight};
+use crate::{
+    config::DeviceRule,
+    filter::ebpf::Answer,
+    layers::{cgroup::Version, cpu::weight},
+};
 use anyhow::{Result, bail};
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
@@ -43,6 +47,12 @@ pub fn settings(version: Version, resources: &LinuxResources) -> Result<Vec<Sett
     for limit in resources.hugepage_limits().iter().flatten() {
         let name = if version == Version::V1 { "limit_in_bytes" } else { "max" };
         settings.set(&format!("hugetlb.{}.{name}", limit.page_size()), Some(limit.limit().to_string()));
+    }
+    for (device, limit) in resources.rdma().iter().flatten() {
+        let part = |name: &str, number: Option<u32>| number.map(|number| format!(" {name}={number}"));
+        let parts = [part("hca_handle", limit.hca_handles()), part("hca_object", limit.hca_objects())];
+        let parts = parts.into_iter().flatten().collect::<String>();
+        settings.set("rdma.max", Some(format!("{device}{parts}")));
     }
     if version == Version::V1 {
         of_network(&mut settings, resources);
@@ -169,6 +179,28 @@ const ALLOWED: &[&str] = &[
     "c 5:2 rwm",
     "c 136:* rwm",
 ];
+
+/// For a program of version 2, which asks the rules from the first on: so from the last.
+pub fn device_rules(version: Version, resources: &LinuxResources) -> Vec<(Answer, DeviceRule)> {
+    let given = resources.devices().as_deref().unwrap_or_default();
+    if version == Version::V1 || given.is_empty() {
+        return vec![];
+    }
+    let usual = ALLOWED.iter().map(|text| (Answer::Yes, parse(text)));
+    let rule = |rule: &LinuxDeviceCgroup| {
+        (if rule.allow() { Answer::Yes } else { Answer::No }, parse(&display(rule)))
+    };
+    usual.rev().chain(given.iter().rev().map(rule)).collect()
+}
+
+/// What `display` writes, and files of version 1 take.
+fn parse(text: &str) -> DeviceRule {
+    let mut words = text.split([' ', ':']);
+    let mut word = || words.next().unwrap_or_default();
+    let kind = word().chars().next().unwrap_or('a');
+    let (major, minor) = (word().parse().ok(), word().parse().ok());
+    DeviceRule { kind, major, minor, access: word().into() }
+}
 
 /// In the order of the list, as a later rule has the last word.
 fn of_devices(to: &mut Settings, rules: &[LinuxDeviceCgroup]) {

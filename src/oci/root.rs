@@ -8,7 +8,12 @@ use std::path::Path;
 /// Nothing that is mounted here shall be seen on the host, unless the config.json wants it. What the host mounts
 /// later may be seen here, where a volume asks for it: a slave, by default.
 pub fn cut_loose(config: &Config) -> Result<()> {
-    let spread = config.bundle.propagation.unwrap_or(MsFlags::MS_SLAVE);
+    let spread = match config.bundle.propagation {
+        None => MsFlags::MS_SLAVE,
+        // Of what is unbindable no volume could be taken; in the end the root is.
+        Some(spread) if spread.contains(MsFlags::MS_UNBINDABLE) => MsFlags::MS_PRIVATE,
+        Some(spread) => spread,
+    };
     sys::mount(None, Path::new("/"), None, MsFlags::MS_REC | spread, None)
 }
 

@@ -5,9 +5,11 @@ use super::{
     cgroup::Group,
     devices::{self, Node},
     hooks::{Hook, Hooks},
+    idmap::lines,
     mounts::{How, Mount, What},
     namespaces::{self, Ids, Namespace},
-    options, process,
+    notify, options, process,
+    schedule::{self, Schedule},
 };
 use crate::{
     config::{Config, Device, DeviceRule, Limits, Rlimit},
@@ -19,7 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 use caps::Capability;
 use nix::{mount::MsFlags, sched::CloneFlags, sys::stat::SFlag, sys::stat::makedev};
 use oci_spec::runtime::{
-    self as oci, Linux, LinuxDeviceType, LinuxIdMapping, LinuxNamespaceType, PosixRlimitType, Process, Spec,
+    self as oci, Linux, LinuxDeviceType, LinuxNamespaceType, PosixRlimitType, Process, Spec,
 };
 use serde_json::Value;
 use std::{
@@ -107,6 +109,7 @@ pub fn config(id: &str, spec: &Spec, raw: &Value, bundle: &Path, groups: &[Group
         readonly: paths(linux.readonly_paths()),
         propagation: propagation(linux)?,
         groups: groups.to_vec(),
+        schedule: Schedule { personality: schedule::personality(raw)?, ..Schedule::default() },
         hooks: Hooks::new(hooks(raw, "createContainer")?, hooks(raw, "startContainer")?),
         ..Bundle::default()
     };
@@ -132,8 +135,6 @@ pub fn with_process(config: Config, process: &Process) -> Result<Config> {
     for (name, is_given) in [
         ("apparmorProfile", process.apparmor_profile().as_ref().is_some_and(|profile| !profile.is_empty())),
         ("selinuxLabel", process.selinux_label().as_ref().is_some_and(|label| !label.is_empty())),
-        ("ioPriority", process.io_priority().is_some()),
-        ("scheduler", process.scheduler().is_some()),
         ("execCPUAffinity", process.exec_cpu_affinity().is_some()),
     ] {
         ensure!(!is_given, "process.{name} is not supported yet");
@@ -165,6 +166,11 @@ pub fn with_process(config: Config, process: &Process) -> Result<Config> {
         bundle: Bundle {
             user: process::User { uid: user.uid(), gid: user.gid(), groups },
             capabilities: capabilities(process)?,
+            schedule: Schedule {
+                turn: process.scheduler().as_ref().map(schedule::turn).transpose()?,
+                disk: process.io_priority().as_ref().map(schedule::disk).transpose()?,
+                ..config.bundle.schedule
+            },
             rows_and_columns: size.transpose()?,
             ..config.bundle
         },
@@ -177,7 +183,6 @@ fn refuse(linux: &Linux) -> Result<()> {
     for (name, is_given) in [
         ("intelRdt", linux.intel_rdt().is_some()),
         ("mountLabel", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
-        ("personality", linux.personality().is_some()),
         ("netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
         ("memoryPolicy", linux.memory_policy().is_some()),
     ] {
@@ -192,15 +197,11 @@ pub fn seccomp(raw: &Value) -> Result<Filter> {
     if profile.is_null() {
         return Ok(Filter::Unconfined);
     }
-    let is_given = |key: &str| profile[key].as_str().is_some_and(|text| !text.is_empty());
-    ensure!(!is_given("listenerPath"), "linux.seccomp.listenerPath is not supported yet");
-    for flag in profile["flags"].as_array().into_iter().flatten() {
-        // There is one thread to be filtered.
-        ensure!(flag == "SECCOMP_FILTER_FLAG_TSYNC", "linux.seccomp.flags {flag} is not supported yet");
-    }
     let profile: Profile = serde_json::from_value(profile.clone()).context("linux.seccomp")?;
-    profile.policy(&[]).context("linux.seccomp")?;
-    Ok(Filter::Profile(Box::new(profile)))
+    profile.policy(&[]).and_then(|_| profile.flags()).context("linux.seccomp")?;
+    let filter = Filter::Profile(Box::new(profile));
+    notify::check(&filter).context("linux.seccomp")?;
+    Ok(filter)
 }
 
 fn profile(process: &Process) -> Result<Option<String>> {
@@ -249,11 +250,6 @@ fn namespaces(linux: &Linux) -> Result<Vec<Namespace>> {
 }
 
 fn ids(linux: &Linux) -> Ids {
-    let lines = |maps: &Option<Vec<LinuxIdMapping>>| {
-        let line =
-            |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
-        maps.iter().flatten().map(line).collect()
-    };
     let clocks = linux.time_offsets().iter().flatten().map(|(clock, offset)| {
         format!("{clock} {} {}", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0))
     });

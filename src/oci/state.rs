@@ -6,7 +6,10 @@
 //! with it stands when it began.
 
 use super::{cgroup, cgroup::Group};
-use crate::{container::find::start_time, sys};
+use crate::{
+    container::{find::start_time, terminal},
+    sys,
+};
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
     errno::Errno,
@@ -38,6 +41,9 @@ pub struct Record {
     pub created: String,
     /// Pid 1 as the host sees it, and when it began (proc_pid_stat(5), field 22).
     pub first: Option<(i32, u64)>,
+    /// All is done that can be done before the start.
+    #[serde(default)]
+    pub ready: bool,
     pub groups: Vec<Group>,
     /// config.json, as it was when the container was made.
     pub config: Value,
@@ -159,6 +165,7 @@ impl Container {
         match self.alive() {
             None if is_locked && self.record.first.is_none() => Status::Creating,
             None => Status::Stopped,
+            Some(_) if is_locked && !self.record.ready => Status::Creating,
             Some(_) if is_locked => Status::Created,
             Some(_) if cgroup::is_paused(&self.record.groups) => Status::Paused,
             Some(_) => Status::Running,
@@ -264,6 +271,20 @@ impl PidFile {
             Ok(renameat(directory, new.as_os_str(), directory, name)?)
         };
         write().with_context(|| format!("cannot write --pid-file {name:?}"))
+    }
+}
+
+/// Who wants to hold a process gets its pidfd there.
+pub struct PidfdSocket(UnixStream);
+
+impl PidfdSocket {
+    pub fn open(socket: &Path) -> Result<PidfdSocket> {
+        let stream = UnixStream::connect(socket).with_context(|| format!("--pidfd-socket {socket:?}"))?;
+        Ok(PidfdSocket(stream))
+    }
+
+    pub fn send(&self, pid: Pid) -> Result<()> {
+        terminal::send(&self.0, &File::from(sys::pidfd_open(pid)?)).context("--pidfd-socket")
     }
 }
 

@@ -1,10 +1,11 @@
 //! How a container comes to be in two steps, in order.
 
-use super::{access, devices, hooks, mounts, namespaces, process, root};
+use super::{devices, hooks, mounts, namespaces, notify, process, root, schedule};
 use crate::{
     Exit,
     config::Config,
     layers::{Layer, *},
+    narrate,
     run::{Step, row, take},
     sys,
 };
@@ -59,15 +60,16 @@ pub const PID_1: &[Step] = &[
     row(Devices,      "fill /dev", devices::fill).when(|config| config.bundle.fills_dev),
     row(Process,      "take a session and a terminal", process::take_session),
     row(Process,      "leave the caller's keyring", process::leave_keyring),
-    row(Mount,        "hide what is the host's", access::mask),
-    row(Mount,        "make parts of it read-only", access::close),
+    row(Mount,        "hide what is the host's", masks::hide),
+    row(Mount,        "make parts of it read-only", masks::close),
     row(Volumes,      "make the directory to start in", volumes::workdir).when(volumes::any_workdir),
     row(Mount,        "say how mounts spread", root::propagate).when(|config| config.bundle.propagation.is_some()),
     row(Volumes,      "make the root read-only", volumes::close_root).when(|config| config.read_only),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
+    row(Process,      "say how soon it has its turn", schedule::take).when(schedule::any),
     row(Capabilities, "bound what can ever be gained", process::bound),
     row(Process,      "have its program confined", confinement::confine).when(confinement::any),
-    row(Seccomp,      "filter its system calls", seccomp::load).when(seccomp::on_its_right),
+    row(Seccomp,      "filter its system calls", notify::load).when(seccomp::on_its_right),
     row(User,         "become the user", process::become_user),
     row(Capabilities, "keep no other capabilities", process::keep),
     row(Process,      "look for the command", process::look),
@@ -79,7 +81,7 @@ pub const STARTED: &[Step] = &[
     row(Process, "wait to be started", wait),
     row(Process, "run the hooks for a container that starts", hooks::start_container).when(hooks::any_start_container),
     row(Seccomp, "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
-    row(Seccomp, "filter its system calls, last of all", seccomp::load).when(seccomp::on_its_promise),
+    row(Seccomp, "filter its system calls, last of all", notify::load).when(seccomp::on_its_promise),
     row(Process, "become the command", process::execute),
 ];
 
@@ -180,6 +182,8 @@ fn become_first(config: &Config) -> Result<u8> {
         return Ok(1);
     }
     config.bundle.maker.take();
+    // Who made us with a terminal may wait for the end of what it reads from the caller's stderr: containerd does.
+    narrate::let_go_of_listener();
     let outcome = STARTED.iter().try_for_each(|step| take(step, config));
     if let Err(error) = outcome {
         let (code, text) = words(&error);
@@ -209,7 +213,9 @@ pub fn words(error: &Error) -> (u8, String) {
 /// the door's name; we have only the door, and need no /proc and no right to a file for it.
 fn wait(config: &Config) -> Result<()> {
     let door = config.bundle.door.as_ref().context("there is no door")?;
-    let (starter, _) = door.accept().context("accept()")?;
+    let (mut starter, _) = door.accept().context("accept()")?;
+    // Of two who come at the same time, the other one hears nothing.
+    starter.write_all(b".")?;
     config.bundle.starter.replace(Some(starter));
     Ok(())
 }

@@ -186,12 +186,21 @@ pub fn mount_setattr_and_clear(mount: &OwnedFd, recursive: bool, how: [u64; 3]) 
 /// Shows the files of a mount that is nowhere yet, and of all below it, with the owners they have in the user
 /// namespace `user`: id n on the disk is its n (since Linux 5.12, and as the filesystem allows).
 pub fn mount_idmap(mount: &OwnedFd, user: &OwnedFd) -> Result<()> {
+    idmap(mount, user, AT_EMPTY_PATH | AT_RECURSIVE, "AT_EMPTY_PATH|AT_RECURSIVE")
+}
+
+/// The same, of this mount only.
+pub fn mount_idmap_alone(mount: &OwnedFd, user: &OwnedFd) -> Result<()> {
+    idmap(mount, user, AT_EMPTY_PATH, "AT_EMPTY_PATH")
+}
+
+fn idmap(mount: &OwnedFd, user: &OwnedFd, flags: u32, words: &str) -> Result<()> {
     let (fd, user) = (mount.as_raw_fd(), user.as_raw_fd());
     let attr = [IDMAP, 0, 0, user as u64];
     let text = format!("attr_set=MOUNT_ATTR_IDMAP, attr_clr=0, propagation=0, userns_fd={user}");
     // SAFETY: as above.
-    call(format_args!("mount_setattr({fd}, \"\", AT_EMPTY_PATH|AT_RECURSIVE, {{{text}}}, 32)"), || {
-        let (flags, size) = (AT_EMPTY_PATH | AT_RECURSIVE, size_of_val(&attr));
+    call(format_args!("mount_setattr({fd}, \"\", {words}, {{{text}}}, 32)"), || {
+        let size = size_of_val(&attr);
         let done = unsafe { libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &attr, size) };
         Errno::result(done).map(drop)
     })

@@ -169,3 +169,14 @@ fn remove_below(dir: &Path) {
     }
     let _ = fs::remove_dir(dir);
 }
+
+/// Skips where containers from bundles cannot be made.
+macro_rules! bundle {
+    () => {
+        match $crate::bundle::Bundle::new() {
+            Some(bundle) => bundle,
+            None => return $crate::lab::skip_this("containers from bundles are root's so far"),
+        }
+    };
+}
+pub(crate) use bundle;

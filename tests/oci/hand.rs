@@ -1,6 +1,6 @@
 //! Each command by hand, and what becomes of a container whose client is killed.
 
-use crate::{bundle::Bundle, lab};
+use crate::{bundle::bundle, lab};
 use serde_json::json;
 use std::{
     fs,
@@ -9,16 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Skips where containers from bundles cannot be made.
-macro_rules! bundle {
-    () => {
-        match Bundle::new() {
-            Some(bundle) => bundle,
-            None => return lab::skip_this("containers from bundles are root's so far"),
-        }
-    };
-}
-
+/// spec: runtime.md, State
+/// spec: runtime.md, Lifecycle
+/// spec: runtime.md, Query State
+/// spec: runtime.md, Create
+/// spec: runtime.md, Start
+/// spec: runtime.md, Kill
+/// spec: runtime.md, Delete
+/// spec: config.md, Annotations
 #[test]
 fn a_container_lives_in_two_steps() {
     let bundle = bundle!();
@@ -75,6 +73,7 @@ fn it_works_as_runc_from_anywhere_and_finds_programs_without_a_path() {
     assert_eq!(lab::text(&output.stdout).trim_end(), "b\nA=b HOME=/root", "{output:?}");
 }
 
+/// spec: config.md, POSIX process
 #[test]
 fn what_cannot_run_is_told_when_it_is_made() {
     let bundle = bundle!();
@@ -85,6 +84,7 @@ fn what_cannot_run_is_told_when_it_is_made() {
     assert_eq!(bundle.ok(&["list", "--quiet"]), "", "what could not be made is gone");
 }
 
+/// spec: runtime.md, Errors
 #[test]
 fn errors_are_lines_in_the_log() {
     let bundle = bundle!();
@@ -96,6 +96,10 @@ fn errors_are_lines_in_the_log() {
     assert!(line["time"].as_str().unwrap().ends_with('Z'));
 }
 
+/// spec: config.md, Specification version
+/// spec: config.md, Root
+/// spec: config-linux.md, Intel RDT
+/// spec: config-linux.md, Cgroups Path
 #[test]
 fn what_is_asked_for_and_not_known_is_refused() {
     let bundle = bundle!();
@@ -166,6 +170,8 @@ fn a_paused_container_stands_still() {
     bundle.ok(&["delete", "--force", "c"]);
 }
 
+/// spec: runtime.md, Hooks
+/// spec: config.md, POSIX-platform Hooks
 #[test]
 fn hooks_are_run_in_their_order_with_the_state_on_stdin() {
     let bundle = bundle!();
@@ -284,6 +290,7 @@ fn a_name_in_the_root_leads_nowhere_outside() {
     assert!(bundle.fails(&["create", "c"]).contains("proc"));
 }
 
+/// spec: config.md, POSIX-platform User
 #[test]
 fn a_numbers_name_in_the_roots_passwd_is_nobodys() {
     let bundle = bundle!();
@@ -293,6 +300,7 @@ fn a_numbers_name_in_the_roots_passwd_is_nobodys() {
     assert_eq!(bundle.ok(&["run", "c"]), "1000\n1000\n");
 }
 
+/// spec: config-linux.md, PIDs
 #[test]
 fn limits_are_in_the_cgroup_and_can_be_changed() {
     let bundle = bundle!();

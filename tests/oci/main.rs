@@ -1,8 +1,13 @@
-//! The OCI runtime command line: by hand, and driven by podman.
+//! The OCI runtime command line: by hand, and driven by podman and containerd.
 
 #[path = "../lab/mod.rs"]
 mod lab;
 
 mod bundle;
+mod conformance;
+mod containerd;
+mod crash;
+mod fields;
 mod hand;
 mod podman;
+mod sections;

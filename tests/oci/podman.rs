@@ -15,7 +15,7 @@ use std::{
 /// What is done, in sh, and what it prints. `p` is podman; `r` is podman run --rm without a network, `d` is podman run
 /// -d of a container called $C; `bb` is the image.
 #[rustfmt::skip]
-const CASES: &[(&str, &str, &str)] = &[
+pub const CASES: &[(&str, &str, &str)] = &[
     ("a command", "r bb echo hello", "hello"),
     ("its exit code", "r bb sh -c 'exit 7'; echo $?", "7"),
     ("a signal's exit code", "r bb sh -c 'sh -c \"kill -TERM \\$\\$\"; exit $?'; echo $?", "143"),

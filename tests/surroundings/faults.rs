@@ -1,7 +1,8 @@
 //! Every system call of a start fails once: it ends all the same, says so, leaves nothing, and if the command
 //! has begun, then in the very container that was asked for.
 //!
-//! A part of them by default, the same each time; all of them with RUBBER_TEST_FAULTS=all.
+//! A part of them by default, the same each time; with RUBBER_TEST_FAULTS=all all of them, or with the name of a call
+//! in place of `all` each of those.
 
 use super::*;
 use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt};
@@ -29,7 +30,7 @@ struct Start {
 impl Start {
     fn new(name: &str, flags: &str) -> Start {
         let store = lab::scratch().join(format!("faults-{name}"));
-        let words = format!("run {flags} busybox sh -c");
+        let words = format!("run --cidfile {} {flags} busybox sh -c", store.with_extension("id").display());
         let words = words.split_whitespace().chain(["exit 7"]).map(str::to_owned).collect();
         let start = Start { store, words, told: tempfile() };
         let made = start.rubber(["run", "busybox", "true"]).stderr(Stdio::null()).status().unwrap();
@@ -46,9 +47,24 @@ impl Start {
 
     fn traced(&self, fault: Option<Fault>) -> Option<Traced> {
         self.told.set_len(0).unwrap();
+        let _ = fs::remove_file(self.id_file());
         let mut command = self.rubber(self.words.iter().map(String::as_str));
         command.stdout(self.told.try_clone().unwrap()).stderr(self.told.try_clone().unwrap());
         trace(&mut command, fault, 20)
+    }
+
+    /// Where it writes its id, when it has one.
+    fn id_file(&self) -> PathBuf {
+        self.store.with_extension("id")
+    }
+
+    /// Its groups, in all trees.
+    fn groups(&self) -> Vec<PathBuf> {
+        let Ok(id) = fs::read_to_string(self.id_file()) else { return vec![] };
+        let root = PathBuf::from("/sys/fs/cgroup");
+        let trees = fs::read_dir(&root).into_iter().flatten().flatten().map(|entry| entry.path());
+        let groups = trees.chain([root]).map(|tree| tree.join(format!("rubber-{id}")));
+        groups.filter(|group| !id.is_empty() && group.exists()).collect()
     }
 
     fn said(&self) -> String {
@@ -91,6 +107,9 @@ impl Start {
             if !swept.status.success() || !self.left().is_empty() {
                 wrong.push(format!("left: {:?} {swept:?}", self.left()));
             }
+        }
+        if !self.groups().is_empty() {
+            wrong.push(format!("left: {:?}", self.groups()));
         }
         wrong
     }
@@ -145,12 +164,13 @@ fn all_fail(way: &str, flags: &str) {
     let Some(usual) = start.traced(None) else { return lab::skip_this("nobody may trace here") };
     let picture = usual.picture.clone().expect("a command");
     assert_eq!(start.judge(&usual, &picture), Vec::<String>::new(), "{}", start.said());
-    let places = start.places(&usual);
+    let mut places = start.places(&usual);
     assert!(usual.calls.len() > 1 && places.len() > 300, "{} calls", places.len());
-    let all = std::env::var_os("RUBBER_TEST_FAULTS").is_some_and(|value| value == "all");
-    let stride = if all { 1 } else { places.len() * ERRORS.len() / SOME };
+    let asked = std::env::var("RUBBER_TEST_FAULTS").ok();
+    places.retain(|(_, name)| asked.as_ref().is_none_or(|asked| asked == "all" || asked == name));
+    let stride = if asked.is_some() { 1 } else { places.len() * ERRORS.len() / SOME };
     // One that has no factor in common with the errors meets each of them.
-    let stride = stride + usize::from(stride.is_multiple_of(ERRORS.len()));
+    let stride = stride + usize::from(stride > 1 && stride.is_multiple_of(ERRORS.len()));
     let mut wrong = vec![];
     for turn in (0..places.len() * ERRORS.len()).step_by(stride) {
         let ((place, name), errno) = (&places[turn / ERRORS.len()], ERRORS[turn % ERRORS.len()]);
@@ -162,6 +182,7 @@ fn all_fail(way: &str, flags: &str) {
         }
     }
     assert!(wrong.is_empty(), "{} of {} went wrong: {wrong:#?}", wrong.len(), places.len() * ERRORS.len());
+    let _ = fs::remove_file(start.id_file());
     fs::remove_dir_all(start.store).unwrap();
 }
 

@@ -32,6 +32,12 @@ pub struct Exec {
     detach: bool,
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
+    /// The socket that its pidfd is sent to
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
+    /// Also in a container that is paused: it waits with it
+    #[arg(long)]
+    ignore_paused: bool,
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
     #[arg(short, long, value_name = "NAME=VALUE")]
@@ -71,7 +77,9 @@ impl Exec {
         let wish = Wish {
             process,
             pid_file: self.pid_file,
+            pidfd_socket: self.pidfd_socket,
             is_detached: self.detach,
+            ignores_pause: self.ignore_paused,
             preserve_fds: self.preserve_fds,
         };
         exec(&container, &wish, streams)

@@ -4,11 +4,11 @@ mod exec;
 mod update;
 
 use super::{
-    facts,
+    events, facts,
     life::{self, Force, Whom},
     log::{self, Format},
     spec,
-    state::{Container, States},
+    state::{Container, States, Status},
 };
 use crate::{
     container::{self, streams::Streams},
@@ -18,7 +18,7 @@ use crate::{
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// What runc exits with when a command could not be executed in a container.
 const NOT_EXECUTED: u8 = 255;
@@ -108,6 +108,16 @@ enum Command {
     Resume { id: String },
     /// Change a container's limits
     Update(Box<update::Update>),
+    /// Print what a container uses, again and again until it ends
+    Events {
+        id: String,
+        /// Once
+        #[arg(long)]
+        stats: bool,
+        /// How long to wait in between
+        #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+        interval: Duration,
+    },
     /// Print what this runtime can do
     Features,
     /// Write a config.json to begin with
@@ -130,6 +140,9 @@ struct New {
     /// The socket that its terminal is sent to
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// The socket that a pidfd of its first process is sent to
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// Accepted, as runc does: the root is always swapped
     #[arg(long)]
     no_pivot: bool,
@@ -185,6 +198,7 @@ impl Cli {
             Command::Pause { id } => life::pause(&find(&id)?).map(|()| 0),
             Command::Resume { id } => life::resume(&find(&id)?).map(|()| 0),
             Command::Update(update) => update.main(&states).map(|()| 0),
+            Command::Events { id, stats, interval } => events(&find(&id)?, stats, interval).map(|()| 0),
             Command::Features => print(&facts::features()).map(|()| 0),
             Command::Spec { bundle } => facts::write_spec(&bundle).map(|()| 0),
         }
@@ -193,8 +207,8 @@ impl Cli {
 
 impl New {
     fn wish(self) -> life::Wish {
-        let New { id, bundle, pid_file, console_socket, preserve_fds, .. } = self;
-        life::Wish { id, bundle, pid_file, console_socket, preserve_fds }
+        let New { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds, .. } = self;
+        life::Wish { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds }
     }
 }
 
@@ -240,6 +254,12 @@ fn delete(states: &States, id: &str, force: bool) -> Result<()> {
         Err(_) if force => life::delete_remains(states, id),
         Err(error) => Err(error),
     }
+}
+
+fn events(container: &Container, only_once: bool, interval: Duration) -> Result<()> {
+    let id = &container.record.id;
+    ensure!(container.status() != Status::Stopped, "container with id {id} is not running");
+    if only_once { events::once(container) } else { events::follow(container, interval) }
 }
 
 fn list(states: &States, format: &str, quiet: bool) -> Result<()> {
