@@ -64,10 +64,7 @@ impl std::fmt::Display for Exit {
 fn report(error: anyhow::Error) -> u8 {
     let text = format!("{error:#}");
     if !text.is_empty() {
-        // In one write(2), with nothing in it that a terminal would obey.
-        let shown: String =
-            text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
-        narrate::say(&format!("rubber: {shown}\n"));
+        narrate::say(&format!("rubber: {}\n", narrate::readable(&text)));
     }
     error.downcast_ref::<Exit>().map_or(125, |exit| exit.0)
 }

@@ -84,6 +84,17 @@ pub fn out_of_memory(limit: Option<u64>) {
     warn(format_args!("killed by the kernel: out of memory{limit}"));
 }
 
+/// `text` as people are shown it: with nothing in it that a terminal would obey, and the two ends of what has none.
+pub fn readable(text: &str) -> String {
+    let shown: Vec<char> =
+        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+    let part = |range: &[char]| range.iter().collect::<String>();
+    match shown.len() {
+        0..=4000 => part(&shown),
+        length => format!("{} … {}", part(&shown[..3000]), part(&shown[length - 900..])),
+    }
+}
+
 /// Says something to whoever called us, asked or not. (`eprintln!` takes a write(2) for each of its parts.)
 pub fn warn(text: Arguments) {
     say(&format!("rubber: {text}\n"));

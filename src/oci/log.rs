@@ -42,14 +42,12 @@ pub fn warn(text: &str) {
     write("warning", text);
 }
 
-/// In the file, and for people on stderr, where nothing is a terminal's command.
+/// In the file, and for people on stderr.
 fn write(level: &str, text: &str) {
     if let Some(Log { file, format }) = LOG.get() {
         let _ = (&mut &*file).write_all(line(*format, level, text).as_bytes());
     }
-    let shown: String =
-        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
-    narrate::say(&format!("rubber-oci: {shown}\n"));
+    narrate::say(&format!("rubber-oci: {}\n", narrate::readable(text)));
 }
 
 fn line(format: Format, level: &str, text: &str) -> String {

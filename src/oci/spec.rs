@@ -40,11 +40,37 @@ pub fn read(bundle: &Path) -> Result<(Spec, Value)> {
 }
 
 pub fn parse(raw: Value) -> Result<Spec> {
-    let spec: Spec =
-        serde_json::from_value(raw).context("it is no config.json of the OCI runtime specification")?;
+    no_nul(&raw, "")?;
+    // All of them: a hook that nobody understands at the end would be in the way of every delete.
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        hooks(&raw, kind)?;
+    }
+    let spec: Spec = serde_path_to_error::deserialize(raw)
+        .context("it is no config.json of the OCI runtime specification")?;
     let major = spec.version().split('.').next().unwrap_or_default();
     ensure!(major == "1", "ociVersion {:?}: versions 1.x are understood", spec.version());
     Ok(spec)
+}
+
+/// The kernel ends every string at a NUL: what is behind it would be seen by us alone.
+fn no_nul(value: &Value, path: &str) -> Result<()> {
+    match value {
+        Value::String(text) => {
+            ensure!(!text.contains('\0'), "{}: {text:?} has a NUL in it", path.trim_start_matches('.'))
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                no_nul(item, &format!("{path}[{at}]"))?;
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                no_nul(field, &format!("{path}.{name}"))?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// The hooks of one kind.

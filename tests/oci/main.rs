@@ -11,3 +11,4 @@ mod fields;
 mod hand;
 mod podman;
 mod sections;
+mod wrong;

@@ -131,7 +131,11 @@ fn build() -> PathBuf {
     let mut cargo = Command::new("cargo");
     cargo.args(["rustc", "--quiet", "--bin", "rubber", "--config", "profile.dev.debug=false"]);
     cargo.arg("--config").arg(format!("build.build-dir='{}'", target.display()));
-    cargo.arg("--target-dir").arg(target.join("learn")).args(["--features", &features.join(",")]);
+    cargo.arg("--target-dir").arg(target.join("learn")).args([
+        "--no-default-features",
+        "--features",
+        &features.join(","),
+    ]);
     cargo.args(["--", "--cfg", "every_version"]);
     assert!(cargo.current_dir(&root).status().unwrap().success());
     let host = Path::new(lab::RUBBER).ancestors().nth(2).unwrap();

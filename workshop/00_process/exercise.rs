@@ -46,7 +46,7 @@ pub fn execute(config: &Config) -> Result<()> {
 /// `--init`: stays pid 1, collects zombies and passes signals on, while the
 /// command runs as a child, and ends with its exit code.
 fn become_init(config: &Config, become_command: impl FnOnce() -> Result<()>) -> Result<()> {
-    // /proc/1/exe is rubber's own file on the host: nobody in here shall have it.
+    // /proc/1/exe is a copy in memory (see `run`), and nobody in here without CAP_SYS_PTRACE gets even that.
     sys::prctl_not_dumpable()?;
     let command = sys::fork("command", || become_command().map(|()| 0))?;
     config.streams.let_go();
@@ -102,9 +102,10 @@ pub fn find(config: &Config, env: &[OsString]) -> Result<PathBuf> {
         true => config.in_image(file).symlink_metadata().is_ok(),
         false => file.is_file(),
     };
+    let can_run = |file: &PathBuf| narrate::is_dry() || nix::unistd::access(file, AccessFlags::X_OK).is_ok();
     let mut found = files.filter(is_there).peekable();
     let first = found.peek().cloned();
-    match found.find(|file| nix::unistd::access(file, AccessFlags::X_OK).is_ok()).or(first) {
+    match found.find(can_run).or(first) {
         Some(file) => Ok(file),
         // Of an image that is not made yet nothing is known.
         None if narrate::is_dry() => Ok(command.into()),

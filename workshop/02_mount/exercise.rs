@@ -1,7 +1,7 @@
 //! Mount namespace: a mount table of our own, and the kernel's filesystems on it.
 
 use super::namespaces::{Namespace, Whose};
-use crate::{config::Config, learn::not_yet, narrate, sys};
+use crate::{config::Config, learn::not_yet, narrate, place::is_there, sys};
 use anyhow::{Result, bail};
 use nix::{errno::Errno, mount::MsFlags, sched::CloneFlags};
 use std::{ffi::OsStr, path::Path};
@@ -23,7 +23,7 @@ pub fn proc(config: &Config) -> Result<()> {
     // What sets up the whole machine, and what root may write without having
     // any capability: seen, but not touched.
     for path in ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"] {
-        if Path::new(path).exists() {
+        if is_there(Path::new(path))? {
             bind(path, path)?;
             remount_read_only(path)?;
         }

@@ -4,13 +4,14 @@ use super::Layer;
 use crate::{config::Config, ids::Ids, learn::not_yet, sys};
 use anyhow::{Context, Result, bail};
 use nix::{
+    errno::Errno::*,
     fcntl::OFlag,
+    sys::stat::Mode,
     unistd::{Gid, Uid},
 };
 use std::{
-    fs::OpenOptions,
+    fs::File,
     io::Read,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -120,8 +121,10 @@ fn number(word: &str) -> Result<Option<u32>> {
 /// never ends, or not be there.
 fn database(path: &Path) -> Result<String> {
     const LIMIT: u64 = 1 << 20;
-    let Ok(file) = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) else {
-        return Ok(String::new());
+    let file = match nix::fcntl::open(path, OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()) {
+        // There is none, or nothing that can be opened.
+        Err(ENOENT | ENOTDIR | ELOOP | EACCES | ENXIO) => return Ok(String::new()),
+        opened => File::from(opened.with_context(|| format!("open({path:?})"))?),
     };
     let about = file.metadata()?;
     if !about.is_file() || about.len() > LIMIT {

@@ -2,9 +2,9 @@
 
 use super::user;
 use crate::{config::Config, learn::not_yet, narrate, sys};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use caps::Capability::{self, *};
-use nix::unistd::Uid;
+use nix::{errno::Errno, libc, unistd::Uid};
 
 /// What root in a container keeps, unless told otherwise: docker's fourteen.
 #[rustfmt::skip]
@@ -25,8 +25,13 @@ pub fn bound(config: &Config) -> Result<()> {
 }
 
 /// An older kernel has fewer of them.
-fn is_known(capability: Capability) -> bool {
-    caps::has_cap(None, caps::CapSet::Bounding, capability).unwrap_or(false)
+fn is_known(capability: Capability) -> Result<bool> {
+    // SAFETY: no pointers.
+    let read = unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(capability.index())) };
+    match Errno::result(read) {
+        Err(Errno::EINVAL) => Ok(false),
+        is_in => is_in.map(|is_in| is_in == 1).context("prctl(PR_CAPBSET_READ)"),
+    }
 }
 
 /// What is left of root. Another user has none, as after any setuid(2).

@@ -2,14 +2,14 @@
 
 use crate::{
     config::Config,
+    container::supervise,
     ids::{Ids, Range, lines},
     learn::not_yet,
     narrate, sys,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sched::CloneFlags,
-    sys::wait::WaitPidFlag,
     unistd::{Gid, Pid, Uid, getpid},
 };
 use std::{
@@ -58,11 +58,8 @@ fn map_ranges(ids: &Ids) -> Result<()> {
     })?;
     sys::unshare(CloneFlags::CLONE_NEWUSER)?;
     go.write_all(&[1])?;
-    match sys::wait4(WaitPidFlag::empty())? {
-        Some((ended, 0)) if ended == mapper => Ok(()),
-        None if narrate::is_dry() => Ok(()),
-        _ => bail!("the ranges of ids could not be mapped"),
-    }
+    ensure!(supervise::wait_for(mapper)? == 0, "the ranges of ids could not be mapped");
+    Ok(())
 }
 
 /// Says who is who in the namespace of the first process, which waits for it: root's way, see `idmap`.

@@ -2,7 +2,7 @@
 
 pub fn bound(config: &Config) -> Result<()> {
     for capability in caps::all() {
-        if is_known(capability) {
+        if is_known(capability)? {
             sys::prctl_capbset_drop(capability)?;
         }
     }

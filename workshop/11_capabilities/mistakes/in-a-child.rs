@@ -3,7 +3,7 @@
 pub fn bound(config: &Config) -> Result<()> {
     let child = sys::fork("bounded", || {
         for capability in caps::all() {
-            if !config.capabilities.contains(&capability) && is_known(capability) {
+            if !config.capabilities.contains(&capability) && is_known(capability)? {
                 sys::prctl_capbset_drop(capability)?;
             }
         }
