@@ -520,8 +520,8 @@ fn attributes() -> Vec<Attack> {
                 .directory("d"),
         ),
         attack(
-            "an access list",
-            Harmless,
+            "an access list that is none",
+            Refused("posix_acl_access"),
             with("system.posix_acl_access", &[2, 0, 0, 0, 1, 0, 7, 0, 0xff, 0xff, 0xff, 0xff]),
         ),
         attack(
