@@ -18,7 +18,7 @@ use std::{
 };
 
 /// How long a step may take on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 pub struct Terminal {
     keyboard: File,
@@ -41,10 +41,12 @@ impl Terminal {
         let pty = nix::pty::openpty(Some(&size), None).expect("a pty");
         let terminal = || std::process::Stdio::from(pty.slave.try_clone().unwrap());
         command.stdin(terminal()).stdout(terminal()).stderr(terminal());
-        // SAFETY: setsid and an ioctl without pointers are all that happens between fork and exec.
+        // SAFETY: setsid, signal and an ioctl without pointers are all that happens between fork and exec.
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
+                // Whoever runs the tests in the background of a shell has it ignored.
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
                 nix::errno::Errno::result(libc::ioctl(0, libc::TIOCSCTTY, 0))?;
                 Ok(())
             })

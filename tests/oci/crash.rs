@@ -129,7 +129,10 @@ fn a_bundle_may_be_gone_before_the_start_and_before_the_end() {
     bundle.ok(&["create", "c"]);
     fs::remove_file(bundle.dir.join("config.json")).unwrap();
     bundle.ok(&["start", "c"]);
-    assert_eq!(bundle.state("c")["status"], "running");
+    let state = bundle.state("c");
+    assert_eq!(state["status"], "running");
+    let command = format!("/proc/{}/comm", state["pid"]);
+    bundle.wait_for("its command", || fs::read_to_string(&command).is_ok_and(|name| name == "sleep\n"));
     fs::remove_dir_all(bundle.root()).unwrap();
     assert!(bundle.fails(&["delete", "c"]).contains("that is not stopped"));
     bundle.ok(&["kill", "c", "KILL"]);
