@@ -204,21 +204,21 @@ pub fn show(config: &Config) -> Result<()> {
     }
     let read_only = if config.privileged { MsFlags::empty() } else { MsFlags::MS_RDONLY };
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | read_only;
-    let cover = || {
+    let cover = |flags| {
         let memory = Some(OsStr::new("mode=0755,size=1m"));
-        sys::mount(Some(Path::new("tmpfs")), root, Some("tmpfs"), flags - MsFlags::MS_RDONLY, memory)
+        sys::mount(Some(Path::new("tmpfs")), root, Some("tmpfs"), flags, memory)
     };
     if config.cgroup.version == Version::V2 {
         let mount = || sys::mount(Some(Path::new("cgroup")), root, Some("cgroup2"), flags, None);
         return match mount() {
             // In a /sys that an ordinary user was lent the host's tree is there already, and twice in one place
             // the kernel mounts nothing.
-            Err(error) if is(&error, Errno::EBUSY) => cover().and_then(|()| mount()),
+            Err(error) if is(&error, Errno::EBUSY) => cover(flags).and_then(|()| mount()),
             done => done,
         };
     }
     let own = read_to_string("/proc/self/cgroup").context("read(\"/proc/self/cgroup\")")?;
-    cover()?;
+    cover(flags - MsFlags::MS_RDONLY)?;
     // A tree may have several controllers: `4:cpu,cpuacct:/…`.
     for name in own.lines().filter_map(|line| line.split(':').nth(1)) {
         if !name.split(',').any(|controller| config.cgroup.of(controller).is_some()) {

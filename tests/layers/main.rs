@@ -193,8 +193,8 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
     if layer == "ipc" && (!groups.is_empty() || facts_cgroup_moves()) {
         changes.insert("cgroup");
     }
-    // And what limits it is in sight from there on.
-    if layer == "ipc" && !groups.is_empty() {
+    // And what limits it is in sight from there on. (Of an ordinary user that is not compared: see `facts`.)
+    if layer == "ipc" && is_root() && !groups.is_empty() {
         changes.insert("limits");
     }
     changes
