@@ -520,11 +520,6 @@ fn attributes() -> Vec<Attack> {
                 .directory("d"),
         ),
         attack(
-            "an access list that is none",
-            Refused("posix_acl_access"),
-            with("system.posix_acl_access", &[2, 0, 0, 0, 1, 0, 7, 0, 0xff, 0xff, 0xff, 0xff]),
-        ),
-        attack(
             "somebody's security label",
             Harmless,
             with("security.selinux", b"system_u:object_r:shadow_t:s0"),

@@ -136,7 +136,7 @@ fn namespaces_of_another_container_are_joined() {
     // What one sends to 127.0.0.1 the other hears.
     let mut heard = rubber(["exec", &neighbour.0, "sh", "-c", "nc -l -p 4000"]);
     let heard = heard.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let knock = "n=0; until echo hello | nc -w 1 127.0.0.1 4000; do n=$((n+1)); test $n -lt 50 || exit 1; sleep 0.1; done";
+    let knock = "n=0; until echo hello | nc -w 10 127.0.0.1 4000; do n=$((n+1)); test $n -lt 50 || exit 1; sleep 0.1; done";
     say(&["--network", &neighbour.mode()], knock);
     assert_eq!(text(&heard.wait_with_output().unwrap().stdout), "hello\n");
     // Its record and the kernel say so, and others are let in where it is.
