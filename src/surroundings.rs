@@ -2,10 +2,12 @@
 
 use crate::container::supervise;
 use anyhow::{Context, Result, ensure};
-use nix::sys::{
-    resource::{Resource, getrlimit},
-    signal::{SigHandler, Signal, signal},
-    stat::{Mode, umask},
+use nix::{
+    libc,
+    sys::{
+        resource::{Resource, getrlimit},
+        signal::{SigHandler, Signal, signal},
+    },
 };
 
 /// Bytes; a thread that runs out of them is killed without a word of ours.
@@ -14,8 +16,8 @@ const STACK: u64 = 1 << 20;
 pub fn put_right() -> Result<()> {
     supervise::heed_children();
     // A umask that shuts even the owner out would shut us out of the store that we make.
-    let mask = umask(Mode::empty());
-    umask(mask & !Mode::S_IRWXU);
+    // SAFETY: no pointers.
+    unsafe { libc::umask(libc::umask(0) & 0o077) };
     // A file that may not grow any more is an error we can tell (EFBIG), and no signal that ends us in the middle.
     // SAFETY: SIG_IGN is no handler of ours. It cannot fail for a signal that exists.
     let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };

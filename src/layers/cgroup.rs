@@ -226,7 +226,14 @@ pub fn show(config: &Config) -> Result<()> {
         }
         let tree = root.join(name);
         sys::mkdir(&tree, 0o755)?;
-        sys::mount(Some(Path::new("cgroup")), &tree, Some("cgroup"), flags, Some(OsStr::new(name)))?;
+        match sys::mount(Some(Path::new("cgroup")), &tree, Some("cgroup"), flags, Some(OsStr::new(name))) {
+            // The kernel shows nobody a tree that its cgroup namespace was not made in.
+            Err(error) if is(&error, Errno::EPERM) => {
+                narrate::note(format_args!("the kernel does not show us the {name} tree from here"));
+                continue;
+            }
+            done => done?,
+        }
         for one in name.split(',').filter(|one| *one != name) {
             sys::symlink(name, &format!("{ROOT}/{one}"))?;
         }
