@@ -122,11 +122,7 @@ pub fn read(file: &Path) -> Result<Filter> {
         File::open(file)?.take(LIMIT + 1).read_to_end(&mut text)?;
         ensure!(text.len() as u64 <= LIMIT, "it has more than {} MiB", LIMIT >> 20);
         let profile: Profile = serde_json::from_slice(&text)?;
-        ensure!(
-            !profile.notifies(),
-            "SCMP_ACT_NOTIFY leaves each call to another process, which would have to run as long as the \
-             container, and rubber starts none"
-        );
+        profile.refuse_notifying()?;
         // What is wrong is found now, and not when a container is half made.
         for capabilities in [vec![], caps::all().into_iter().collect()] {
             let most = libc::BPF_MAXINSNS as usize;
@@ -174,6 +170,22 @@ impl Profile {
 impl Profile {
     pub fn notifies(&self) -> bool {
         self.notifies_by_default() || self.syscalls.iter().any(|entry| entry.action == Word::Notify)
+    }
+
+    /// Under rubber nobody is there to be asked; a runtime has the listener that its caller names.
+    fn refuse_notifying(&self) -> Result<()> {
+        let none = "SCMP_ACT_NOTIFY leaves each call to another process, which would have to run as long as the \
+                    container, and rubber starts none";
+        ensure!(!self.notifies_by_default(), none);
+        for (n, entry) in self.syscalls.iter().enumerate() {
+            let first = entry.names.iter().chain(&entry.name).next();
+            ensure!(
+                entry.action != Word::Notify,
+                "syscalls[{n}] ({:?}): {none}",
+                first.map_or("", |name| name)
+            );
+        }
+        Ok(())
     }
 
     pub fn notifies_by_default(&self) -> bool {

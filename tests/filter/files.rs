@@ -190,7 +190,7 @@ fn seccomp_profiles_that_are_none_are_told_in_a_line() {
     }
     let entries = [
         (r#"{"names": [], "action": "SCMP_ACT_ALLOW"}"#, "syscalls[0] names no call"),
-        (r#"{"names": ["a"], "action": "SCMP_ACT_NOTIFY"}"#, "SCMP_ACT_NOTIFY leaves each call"),
+        (r#"{"names": ["a"], "action": "SCMP_ACT_NOTIFY"}"#, r#"syscalls[0] ("a"): SCMP_ACT_NOTIFY leaves"#),
         (
             r#"{"names": ["a"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}"#,
             "no argument 6",

@@ -519,6 +519,12 @@ fn attributes() -> Vec<Attack> {
                 ])
                 .directory("d"),
         ),
+        // Only root's store has owners that it could speak of.
+        attack(
+            "an access list that is none",
+            if super::lab::is_root() { Refused("posix_acl_access") } else { Harmless },
+            with("system.posix_acl_access", &[2, 0, 0, 0, 1, 0, 7, 0, 0xff, 0xff, 0xff, 0xff]),
+        ),
         attack(
             "somebody's security label",
             Harmless,
