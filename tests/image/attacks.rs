@@ -519,7 +519,7 @@ fn attributes() -> Vec<Attack> {
                 ])
                 .directory("d"),
         ),
-        // Only root's store has owners that it could speak of.
+        // Where the entry's owner cannot be given, what else cannot be is not insisted on either.
         attack(
             "an access list that is none",
             if super::lab::is_root() { Refused("posix_acl_access") } else { Harmless },
