@@ -11,9 +11,10 @@ use crate::{
         pieces::Pieces,
         store::Store,
         stream,
-        unpack::Purpose,
+        unpack::{Manner, Purpose},
     },
     removal,
+    show::bars::Bars,
 };
 use std::{
     fs,
@@ -40,7 +41,7 @@ fn unpack(bytes: &[u8]) {
     let place = Place::new();
     fs::create_dir(place.path("files")).expect("mkdir");
     let done = stream::decompress(&tar[..])
-        .and_then(|tar| unpack_layer(tar, &place.path("files"), purpose))
+        .and_then(|tar| unpack_layer(tar, &place.path("files"), Manner::of(purpose)))
         .map_err(|error| tell(&error));
     place.check();
     drop(done);
@@ -81,7 +82,7 @@ fn read_archive(bytes: &[u8]) {
         for offered in archive::offered(&pieces)? {
             let platform = Platform::here();
             let found = offered.find(&pieces, &platform)?;
-            found.fetch(&store, &pieces, &platform)?;
+            found.fetch(&store, &pieces, &platform, &Bars::silent())?;
         }
         anyhow::Ok(())
     };
