@@ -133,12 +133,11 @@ fn namespaces_of_another_container_are_joined() {
     // Pid 1 is the neighbour's, and ends for both.
     let said = say(&["--pid", &neighbour.mode()], "cat /proc/1/comm; test $$ -gt 1 && echo second");
     assert_eq!(said, "sleep\nsecond");
-    // What one sends to 127.0.0.1 the other hears.
-    let mut heard = rubber(["exec", &neighbour.0, "sh", "-c", "nc -l -p 4000"]);
-    let heard = heard.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let knock = "n=0; until echo hello | nc -w 10 127.0.0.1 4000; do n=$((n+1)); test $n -lt 50 || exit 1; sleep 0.1; done";
-    say(&["--network", &neighbour.mode()], knock);
-    assert_eq!(text(&heard.wait_with_output().unwrap().stdout), "hello\n");
+    // What one says on 127.0.0.1 the other answers.
+    let answering = rubber(["exec", &neighbour.0, "nc", "-l", "-p", "4000", "-e", "cat"]).spawn();
+    let ask = "n=0; until echo hello | nc -w 10 127.0.0.1 4000; do n=$((n+1)); test $n -lt 50 || exit 1; sleep 0.1; done";
+    assert_eq!(say(&["--network", &neighbour.mode()], ask), "hello");
+    assert!(answering.unwrap().wait().unwrap().success());
     // Its record and the kernel say so, and others are let in where it is.
     let guest = Neighbour::start(&["--network", &neighbour.mode()]);
     let about = text(&rubber(["inspect", &guest.0]).output().unwrap().stdout);
