@@ -105,6 +105,20 @@ pub fn make(groups: Vec<Group>, settings: &[Setting]) -> Result<Vec<Group>> {
     Ok(made)
 }
 
+/// Whoever is in one of them, or below, would be counted with the container and killed with it.
+pub fn ensure_free(groups: &[Group]) -> Result<()> {
+    groups.iter().try_for_each(|group| ensure_nobody(&group.dir))
+}
+
+fn ensure_nobody(dir: &Path) -> Result<()> {
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    let is_free = members(dir)?.is_empty();
+    ensure!(is_free, "the cgroup {} has processes already (name another cgroupsPath)", dir.display());
+    below(dir)?.iter().try_for_each(|dir| ensure_nobody(dir))
+}
+
 fn is_refused(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS))
 }
@@ -127,7 +141,6 @@ fn one(group: &Group, settings: &[Setting]) -> Result<()> {
             inherit(&dir)?;
         }
     }
-    ensure!(members(&group.dir)?.is_empty(), "the cgroup {} has processes already", group.dir.display());
     Ok(())
 }
 
@@ -229,17 +242,23 @@ pub fn remove(groups: &[Group]) -> Result<()> {
 }
 
 fn remove_below(dir: &Path) -> Result<()> {
+    below(dir)?.iter().try_for_each(|dir| remove_below(dir))?;
+    remove_group(dir)
+}
+
+fn below(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
         entries => entries.with_context(|| format!("cannot read {dir:?}"))?,
     };
+    let mut dirs = Vec::new();
     for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            remove_below(&entry.path())?;
+            dirs.push(entry.path());
         }
     }
-    remove_group(dir)
+    Ok(dirs)
 }
 
 // ---- the freezer ---------------------------------------------------------------

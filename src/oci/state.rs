@@ -5,7 +5,7 @@
 //! descriptor that closes when it becomes the command, however that comes about. A number alone is no process:
 //! with it stands when it began.
 
-use super::{cgroup, cgroup::Group};
+use super::{cgroup, cgroup::Group, systemd::Unit};
 use crate::{
     container::{find::start_time, terminal},
     sys,
@@ -45,6 +45,9 @@ pub struct Record {
     #[serde(default)]
     pub ready: bool,
     pub groups: Vec<Group>,
+    /// Whose groups they are, with --systemd-cgroup.
+    #[serde(default)]
+    pub unit: Option<Unit>,
     /// config.json, as it was when the container was made.
     pub config: Value,
 }

@@ -39,7 +39,7 @@ struct Cli {
     /// Accepted, as runc does: there is nothing more to tell
     #[arg(long)]
     debug: bool,
-    /// Have systemd make the cgroups: not supported yet
+    /// Have systemd make the cgroup: cgroupsPath is slice:prefix:name
     #[arg(long)]
     systemd_cgroup: bool,
     /// Accepted, as runc does: whether cgroups are ours to make is found out
@@ -173,16 +173,15 @@ pub fn main(words: Vec<OsString>) -> Result<u8> {
 
 impl Cli {
     fn main(self) -> Result<u8> {
-        ensure!(!self.systemd_cgroup, "--systemd-cgroup is not supported yet: have the client use cgroupfs");
         let states = States::open(self.root)?;
         let find = |id: &str| states.find(id);
         match self.command {
-            Command::Create(new) => create(&states, new).map(|_| 0),
+            Command::Create(new) => create(&states, new.wish(self.systemd_cgroup)).map(|_| 0),
             Command::Start { id } => life::start(&find(&id)?).map(|()| 0),
             Command::Run { new, detach: true } => {
-                create(&states, new).and_then(|it| started(&it)).map(|()| 0)
+                create(&states, new.wish(self.systemd_cgroup)).and_then(|it| started(&it)).map(|()| 0)
             }
-            Command::Run { new, detach: false } => run(&states, new),
+            Command::Run { new, detach: false } => run(&states, new.wish(self.systemd_cgroup)),
             Command::State { id } => {
                 let container = find(&id)?;
                 print(&container.state(container.status())).map(|()| 0)
@@ -206,16 +205,15 @@ impl Cli {
 }
 
 impl New {
-    fn wish(self) -> life::Wish {
+    fn wish(self, by_systemd: bool) -> life::Wish {
         let New { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds, .. } = self;
-        life::Wish { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds }
+        life::Wish { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds, by_systemd }
     }
 }
 
-fn create(states: &States, new: New) -> Result<Container> {
+fn create(states: &States, wish: life::Wish) -> Result<Container> {
     // Who runs /proc/self/exe in a container gets hold of a program that nobody can write to.
     join::seal_program()?;
-    let wish = new.wish();
     let has_terminal = has_terminal(&wish)?;
     let streams = match (&wish.console_socket, has_terminal) {
         (Some(socket), true) => life::console(socket)?,
@@ -238,9 +236,8 @@ fn started(container: &Container) -> Result<()> {
     })
 }
 
-fn run(states: &States, new: New) -> Result<u8> {
+fn run(states: &States, wish: life::Wish) -> Result<u8> {
     join::seal_program()?;
-    let wish = new.wish();
     ensure!(
         wish.console_socket.is_none(),
         "cannot use console socket if rubber-oci will not detach or allocate tty"
