@@ -137,7 +137,8 @@ pub struct Run {
     /// Take a capability away, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Privileges")]
     cap_drop: Vec<String>,
-    /// no-new-privileges, seccomp=FILE (a profile, as docker's), seccomp=unconfined, apparmor=PROFILE, label=PART:VALUE
+    /// no-new-privileges, seccomp=FILE (a profile, as docker's) or unconfined, systempaths=unconfined, apparmor=PROFILE,
+    /// label=PART:VALUE
     #[arg(long, value_name = "OPTION", help_heading = "Privileges")]
     security_opt: Vec<String>,
     /// Make its root the host's: all capabilities, all devices, no filter, /proc, /sys and the cgroups writable
@@ -459,6 +460,7 @@ impl Run {
             apparmor: security.apparmor,
             selinux: security.selinux,
             privileged: self.privileged,
+            open_paths: self.privileged || security.open_paths,
             mounts,
             held: Default::default(),
             devices: self.mounts.devices(layers)?,

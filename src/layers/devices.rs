@@ -42,9 +42,7 @@ pub fn limit(config: &Config) -> Result<()> {
             for group in cgroup::groups(config, Layer::Devices) {
                 sys::mkdir(&group.dir, 0o755)?;
                 sys::write(&group.dir.join("devices.deny"), "a")?;
-                for rule in rules(config) {
-                    sys::write(&group.dir.join("devices.allow"), &line(&rule))?;
-                }
+                sys::write_each(&group.dir.join("devices.allow"), rules(config).iter().map(line))?;
             }
             Ok(())
         }
