@@ -87,7 +87,7 @@ pub fn remove(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn rules(config: &Config) -> Vec<DeviceRule> {
+pub fn rules(config: &Config) -> Vec<DeviceRule> {
     let usual = USUAL.iter().map(|(kind, major, minor, access)| DeviceRule {
         kind: *kind,
         major: *major,

@@ -26,6 +26,7 @@ mod schedule;
 mod spec;
 mod state;
 mod story;
+pub mod write;
 
 pub use cli::main;
 

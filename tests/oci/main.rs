@@ -11,4 +11,5 @@ mod fields;
 mod hand;
 mod podman;
 mod sections;
+mod written;
 mod wrong;
