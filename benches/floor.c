@@ -1,10 +1,11 @@
 /* floor: the least any program must do for the isolation of `rubber run` with
- * every layer and three cgroup limits. It is a ruler and not a runtime: no
+ * every layer and three cgroup limits, all but the filter of system calls (which
+ * the benchmark measures by itself). It is a ruler and not a runtime: no
  * options, no image, no records, and every value it writes is in this file.
  *
  *   floor [--procs] LOWER STATE COMMAND [ARG...]
  *
- * LOWER is the image: a directory with /proc, /sys and /dev. STATE is a directory
+ * LOWER is the image: a directory with /proc, /sys and /dev, and in /etc hosts, hostname and resolv.conf. STATE is a directory
  * that the run puts its upper and work directories under, and takes them away from.
  * --procs joins version 1 cgroups through cgroup.procs, for comparison; see join().
  *
@@ -17,6 +18,7 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
+#include <linux/keyctl.h>
 #include <linux/sched.h>
 #include <net/if.h>
 #include <sched.h>
@@ -43,6 +45,10 @@ static const struct limit {
           {"memory", "memory.limit_in_bytes", "134217728"},
           {"pids", "pids.max", "64"}},
   V2[] = {{".", "cpu.max", "50000 100000"}, {".", "memory.max", "134217728"}, {".", "pids.max", "64"}};
+
+/* What version 1 has in a tree of its own; in version 2 it is a program, of which the floor does without. */
+static const char *DEVICES[] = {"c *:* m",   "b *:* m",   "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm",
+                                "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm"};
 
 /* The capabilities a container's root keeps: Docker's fourteen. All are below 32. */
 static const int KEEP[] = {CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_FOWNER,           CAP_FSETID,  CAP_KILL,
@@ -93,6 +99,15 @@ static void make_directories(void) {
     must(mkdir(below(state, "work"), 0700), "mkdir", "work");
 }
 
+static void limit_devices(void) {
+    must(mkdir(cgroup("devices", ""), 0755), "mkdir", cgroup("devices", ""));
+    write_file(cgroup("devices", "devices.deny"), "a");
+    int fd = must(open(cgroup("devices", "devices.allow"), O_WRONLY | O_CLOEXEC), "open", "devices.allow");
+    for EACH (i, DEVICES)
+        must(write(fd, DEVICES[i], strlen(DEVICES[i])), "write", DEVICES[i]);
+    close(fd);
+}
+
 static void make_cgroups(void) {
     if (v2) {
         write_file(CGROUPS "/cgroup.subtree_control", "+cpu +memory +pids");
@@ -104,6 +119,8 @@ static void make_cgroups(void) {
             must(mkdir(cgroup(limit->tree, ""), 0755), "mkdir", cgroup(limit->tree, ""));
         write_file(cgroup(limit->tree, limit->file), limit->value);
     }
+    if (!v2)
+        limit_devices();
 }
 
 /* The overlay is gone with the mount namespace, and what the kernel itself leaves of it is
@@ -117,6 +134,8 @@ static void remove_all(void) {
     for EACH (i, V1)
         if (rmdir(cgroup(v2 ? "." : V1[i].tree, "")) && errno != ENOENT)
             dprintf(2, "floor: rmdir(%s): %s\n", cgroup(v2 ? "." : V1[i].tree, ""), strerror(errno));
+    if (!v2 && rmdir(cgroup("devices", "")) && errno != ENOENT)
+        dprintf(2, "floor: rmdir(%s): %s\n", cgroup("devices", ""), strerror(errno));
 }
 
 /* ---- pid 1 ------------------------------------------------------------------------------ */
@@ -130,6 +149,8 @@ static void join(void) {
     for EACH (i, V1)
         if (!v2)
             write_file(cgroup(V1[i].tree, tasks), "0");
+    if (!v2)
+        write_file(cgroup("devices", tasks), "0");
     /* Only now: the namespace's root is the cgroup its maker is in. */
     must(unshare(CLONE_NEWCGROUP), "unshare", "CLONE_NEWCGROUP");
 }
@@ -187,6 +208,46 @@ static void mount_read_only(void) {
     }
 }
 
+static int is_there(const char *path) {
+    return access(path, F_OK) == 0;
+}
+
+/* What tells of the whole machine: files become its null, directories are empty. One mount of each kind is made, and
+ * put in all places. */
+static void mask(void) {
+    static const char *FILES[] = {"proc/interrupts",  "proc/kcore",      "proc/keys",       "proc/latency_stats",
+                                  "proc/sched_debug", "proc/timer_list", "proc/timer_stats"};
+    static const char *DIRS[] = {"proc/acpi", "proc/asound", "proc/scsi", "sys/devices/virtual/powercap", "sys/firmware"};
+    const char *first = NULL;
+    for EACH (i, FILES)
+        if (is_there(FILES[i]))
+            must(mount("/dev/null", FILES[i], NULL, MS_BIND, NULL), "mount", FILES[i]);
+    for EACH (i, DIRS) {
+        if (!is_there(DIRS[i]))
+            continue;
+        if (first)
+            must(mount(first, DIRS[i], NULL, MS_BIND, NULL), "mount", DIRS[i]);
+        else
+            mount_at("tmpfs", first = DIRS[i], SAFE | MS_RDONLY, NULL);
+    }
+}
+
+/* Three files that are not the image's, in memory. The mount they are made in is gone again when they are in place. */
+static void mount_names(void) {
+    static const char *NAMES[][2] = {{"hosts", "127.0.0.1\tlocalhost\n"}, {"hostname", "floor\n"}, {"resolv.conf", "\n"}};
+    char made[64], target[64];
+    mount_at("tmpfs", "tmp", SAFE, "mode=755,size=1m");
+    for EACH (i, NAMES) {
+        snprintf(made, sizeof made, "tmp/%s", NAMES[i][0]);
+        snprintf(target, sizeof target, "etc/%s", NAMES[i][0]);
+        int fd = must(open(made, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), "open", made);
+        must(write(fd, NAMES[i][1], strlen(NAMES[i][1])), "write", made);
+        close(fd);
+        must(mount(made, target, NULL, MS_BIND, NULL), "mount", target);
+    }
+    must(umount2("tmp", MNT_DETACH), "umount2", "tmp");
+}
+
 static void pivot(void) {
     must(syscall(SYS_pivot_root, ".", "."), "pivot_root", ".");
     must(umount2(".", MNT_DETACH), "umount2", "., MNT_DETACH");
@@ -221,7 +282,10 @@ static void become_container(const char *lower, char **command) {
     mount_root(lower);
     mount_kernel_filesystems();
     mount_read_only();
+    mask();
     pivot();
+    mount_names();
+    must(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL), "keyctl", "a session of its own");
     must(sethostname("floor", 5), "sethostname", "floor");
     loopback_up();
     drop();

@@ -96,6 +96,9 @@ pub struct Config {
     pub selinux: Option<String>,
     /// Nothing is read-only or masked for the sake of the host.
     pub privileged: bool,
+    /// No path of /proc and /sys is, at least.
+    #[serde(default)]
+    pub open_paths: bool,
     pub limits: Limits,
     /// What is shared with it, in this order: a mount comes before what is mounted below it.
     pub mounts: Vec<Mount>,

@@ -137,7 +137,8 @@ pub struct Run {
     /// Take a capability away, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Privileges")]
     cap_drop: Vec<String>,
-    /// no-new-privileges, seccomp=FILE (a profile, as docker's), seccomp=unconfined, apparmor=PROFILE, label=PART:VALUE
+    /// no-new-privileges, seccomp=FILE (a profile, as docker's) or unconfined, systempaths=unconfined, apparmor=PROFILE,
+    /// label=PART:VALUE
     #[arg(long, value_name = "OPTION", help_heading = "Privileges")]
     security_opt: Vec<String>,
     /// Make its root the host's: all capabilities, all devices, no filter, /proc, /sys and the cgroups writable
@@ -159,12 +160,21 @@ pub struct Run {
     /// Tell all of it and do none of it
     #[arg(long, help_heading = "Learning")]
     dry_run: bool,
+    /// With --dry-run: print it as the config.json of an OCI bundle, for rubber-oci, runc and others
+    #[arg(long, value_enum, value_name = "FORM", requires = "dry_run", conflicts_with_all = ["explain", "step"], help_heading = "Learning")]
+    format: Option<Shape>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub enum Explain {
     Text,
     Json,
+}
+
+/// What a plan is printed as.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Shape {
+    Oci,
 }
 
 impl Run {
@@ -199,6 +209,10 @@ impl Run {
         };
         let config = self.config(id, layers, store.as_ref(), image.as_ref(), words)?;
         *config.streams.waiter.borrow_mut() = waiter;
+        if let Some(Shape::Oci) = self.format {
+            oci::write::ensure_known(&config, name)?;
+            return oci::write::print(&config, &self.filling(name));
+        }
         self.say_what_is_open();
         if (self.detach || self.name.is_some()) && store.is_none() {
             bail!(
@@ -213,6 +227,22 @@ impl Run {
         match store {
             Some(store) if !self.dry_run => self.run_recorded(config, &store, image.as_ref()),
             _ => run::run(&config),
+        }
+    }
+
+    /// What puts the files of the image into the root of a bundle.
+    fn filling(&self, name: &OsStr) -> String {
+        let name = Path::new(name).display();
+        match &self.rootfs {
+            Some(dir) => format!("cp -a {} rootfs", dir.display()),
+            None if self.describes_itself() => {
+                "mkdir rootfs; rubber run --name root; rubber export root | tar -xpC rootfs".into()
+            }
+            None => {
+                format!(
+                    "mkdir rootfs; rubber run --name root {name} true; rubber export root | tar -xpC rootfs"
+                )
+            }
         }
     }
 
@@ -351,6 +381,7 @@ impl Run {
         let form = match self.explain {
             Some(Explain::Json) => Form::Json,
             Some(Explain::Text) => Form::Text,
+            None if self.format.is_some() => Form::Silent,
             None if self.step || self.dry_run => Form::Text,
             None => Form::Silent,
         };
@@ -459,6 +490,7 @@ impl Run {
             apparmor: security.apparmor,
             selinux: security.selinux,
             privileged: self.privileged,
+            open_paths: self.privileged || security.open_paths,
             mounts,
             held: Default::default(),
             devices: self.mounts.devices(layers)?,

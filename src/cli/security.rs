@@ -12,6 +12,8 @@ use std::path::Path;
 pub struct Options {
     pub seccomp: Option<Filter>,
     pub no_new_privileges: bool,
+    /// Nothing in /proc and /sys is masked, nor read-only in /proc.
+    pub open_paths: bool,
     pub apparmor: Option<String>,
     pub selinux: Option<String>,
 }
@@ -30,6 +32,7 @@ pub fn parse(words: &[String], layers: Layers) -> Result<Options> {
             ("seccomp", file) if !file.is_empty() => {
                 options.seccomp = Some(profile::read(Path::new(file))?);
             }
+            ("systempaths", "unconfined") => options.open_paths = true,
             ("apparmor", "unconfined") => options.apparmor = None,
             ("apparmor", profile) if !profile.is_empty() => {
                 options.apparmor = Some(confinement::known_profile(profile)?);
@@ -37,7 +40,7 @@ pub fn parse(words: &[String], layers: Layers) -> Result<Options> {
             ("label", part) if !part.is_empty() => label.set(part)?,
             _ => bail!(
                 "--security-opt {word:?} is none: there are no-new-privileges, seccomp=FILE, seccomp=unconfined, \
-                 apparmor=PROFILE and label=PART:VALUE"
+                 systempaths=unconfined, apparmor=PROFILE and label=PART:VALUE"
             ),
         }
     }

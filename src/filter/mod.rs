@@ -144,6 +144,11 @@ fn number(&(_, x86_64, aarch64): &(&str, u16, u16)) -> Option<u32> {
     (number != NONE).then_some(number.into())
 }
 
+/// Whether this machine has it.
+pub fn is_here(call: &(&str, u16, u16)) -> bool {
+    number(call).is_some()
+}
+
 /// The number of the call of this name.
 pub fn numbered(name: &str) -> Option<u32> {
     GROUPS.iter().flat_map(|group| group.calls).find(|call| call.0 == name).and_then(number)

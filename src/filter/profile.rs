@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use caps::Capability;
 use nix::libc;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -164,6 +165,32 @@ impl Profile {
             }
         }
         Ok(Policy { others: self.default_action.action(self.default_errno_ret)?, calls })
+    }
+}
+
+impl Profile {
+    /// As a config.json has it: for a container with these capabilities, with nothing left that is docker's own.
+    pub fn plain(&self, capabilities: &[Capability]) -> Result<Value> {
+        let mut entries = vec![];
+        for entry in &self.syscalls {
+            if !entry.includes.holds(capabilities)? || entry.excludes.any(capabilities)? {
+                continue;
+            }
+            let names: Vec<_> = entry.names.iter().chain(&entry.name).collect();
+            let mut plain = json!({ "names": names, "action": entry.action, "args": entry.args });
+            if let Some(number) = entry.errno_ret {
+                plain["errnoRet"] = number.into();
+            }
+            entries.push(plain);
+        }
+        let mut all = json!({ "defaultAction": self.default_action, "syscalls": entries });
+        if let Some(number) = self.default_errno_ret {
+            all["defaultErrnoRet"] = number.into();
+        }
+        if !self.flags.is_empty() {
+            all["flags"] = json!(self.flags);
+        }
+        Ok(all)
     }
 }
 

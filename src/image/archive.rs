@@ -280,7 +280,7 @@ fn layer_of_docker(
         return Err(error);
     }
     let blob = partial.finish()?;
-    bars.add(&blob.digest, blob.size);
+    bars.was_here(&blob.digest, blob.size);
     Ok((Descriptor::layer(compression, blob.digest.clone(), blob.size), blob))
 }
 

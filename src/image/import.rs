@@ -84,7 +84,10 @@ pub fn image_as(
     let found = chosen.find(pieces, platform)?;
     // An image that is here, under whatever name, is not copied again.
     let (manifest, blobs) = match assemble::whole(store, &found.config)? {
-        Some(manifest) => (manifest, Vec::new()),
+        Some(manifest) => {
+            manifest.layers.iter().for_each(|layer| bars.was_here(&layer.digest, layer.size));
+            (manifest, Vec::new())
+        }
         None => found.fetch(store, pieces, platform, bars)?,
     };
     let locked = store.lock()?;

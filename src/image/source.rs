@@ -112,7 +112,7 @@ impl Source {
                 let chosen = archive::choose(&offered, self.which.as_deref())?;
                 let name = by_content(&chosen.find(pieces, &platform)?.id())?;
                 if !is_there(store, &name)? {
-                    let bars = Bars::of_copies();
+                    let bars = Bars::of_copies_of_a_run();
                     let imported = import::image_as(store, pieces, chosen, &name, &platform, &bars);
                     bars.clear();
                     imported?;

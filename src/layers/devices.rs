@@ -42,9 +42,7 @@ pub fn limit(config: &Config) -> Result<()> {
             for group in cgroup::groups(config, Layer::Devices) {
                 sys::mkdir(&group.dir, 0o755)?;
                 sys::write(&group.dir.join("devices.deny"), "a")?;
-                for rule in rules(config) {
-                    sys::write(&group.dir.join("devices.allow"), &line(&rule))?;
-                }
+                sys::write_each(&group.dir.join("devices.allow"), rules(config).iter().map(line))?;
             }
             Ok(())
         }
@@ -89,7 +87,7 @@ pub fn remove(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn rules(config: &Config) -> Vec<DeviceRule> {
+pub fn rules(config: &Config) -> Vec<DeviceRule> {
     let usual = USUAL.iter().map(|(kind, major, minor, access)| DeviceRule {
         kind: *kind,
         major: *major,

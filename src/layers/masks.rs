@@ -32,7 +32,7 @@ const DIRECTORIES: &[&str] =
     &["/proc/acpi", "/proc/asound", "/proc/scsi", "/sys/devices/virtual/powercap", "/sys/firmware"];
 
 pub fn any(config: &Config) -> bool {
-    !config.privileged
+    !config.open_paths
 }
 
 /// Nobody but us is in this mount table yet, and the names are the kernel's own: no link can lead us astray.
@@ -48,10 +48,7 @@ pub fn mask(_: &Config) -> Result<()> {
         first.get_or_insert(file);
     }
     let mut first: Option<PathBuf> = None;
-    let throttles = (0..).map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle"));
-    let throttles = throttles.map(PathBuf::from).take_while(|path| is_there(path).unwrap_or(true));
-    let known = DIRECTORIES.iter().map(PathBuf::from);
-    for directory in those_there(known.chain(throttles))? {
+    for directory in those_there(directories())? {
         match &first {
             None => {
                 let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -62,6 +59,17 @@ pub fn mask(_: &Config) -> Result<()> {
         first.get_or_insert(directory);
     }
     Ok(())
+}
+
+fn directories() -> impl Iterator<Item = PathBuf> {
+    let throttles = (0..).map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle"));
+    let throttles = throttles.map(PathBuf::from).take_while(|path| is_there(path).unwrap_or(true));
+    DIRECTORIES.iter().map(PathBuf::from).chain(throttles)
+}
+
+/// All that are masked where they are there.
+pub fn listed() -> impl Iterator<Item = PathBuf> {
+    FILES.iter().map(PathBuf::from).chain(directories())
 }
 
 /// Not all kernels have all of them.

@@ -17,7 +17,7 @@ pub fn unshare(_: &Config) -> Result<()> {
 
 pub fn proc(config: &Config) -> Result<()> {
     fresh_or_hosts("proc", "/proc", NO_TRICKS)?;
-    if config.privileged {
+    if config.open_paths {
         return Ok(());
     }
     // What sets up the whole machine, and what root may write without having

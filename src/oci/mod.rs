@@ -27,6 +27,7 @@ mod spec;
 mod state;
 mod story;
 mod systemd;
+pub mod write;
 
 pub use cli::main;
 

@@ -44,9 +44,14 @@ impl Bars {
         Bars::of(if is_terminal() { Form::Bars } else { Form::Lines })
     }
 
-    /// For what is quickly done from a file: in a pipe not a word.
+    /// Of an archive's layers, which come from a file.
     pub fn of_copies() -> Bars {
-        Bars { verb: "copying", ..Bars::of(if is_terminal() { Form::Bars } else { Form::Silent }) }
+        Bars { verb: "copying", ..Bars::new() }
+    }
+
+    /// The same on the way to a command, whose stderr is its own where that is no terminal.
+    pub fn of_copies_of_a_run() -> Bars {
+        if is_terminal() { Bars::of_copies() } else { Bars::silent() }
     }
 
     pub fn silent() -> Bars {
@@ -121,6 +126,13 @@ impl Bars {
             };
             narrate::warn(format_args!("layer {}: {what}", short(digest)));
         }
+    }
+
+    /// All of it is here, and nothing had to be done for it.
+    pub fn was_here(&self, digest: &str, size: u64) {
+        self.add(digest, size);
+        self.downloaded(digest, size);
+        self.is_here(digest);
     }
 
     /// `more` bytes of it have been unpacked.

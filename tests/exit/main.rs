@@ -25,6 +25,11 @@ use std::{
 /// The layers with and without which these things hold all the same.
 pub const WAYS: &[&[&str]] = &[&[], &["--init"], &["--without", "pid"]];
 
+/// All of them, or the first `few` where a container takes seconds.
+pub fn part<T>(all: &[T], few: usize) -> &[T] {
+    if lab::few() { &all[..few] } else { all }
+}
+
 /// Does `prepare` in the process that is about to become rubber.
 pub fn after(
     prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,

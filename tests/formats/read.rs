@@ -59,9 +59,17 @@ fn images_of_other_programs_are_recognised_by_what_is_in_them() {
     }
     for form in ["a.oci", "a.oci.gz", "a.docker.zst"] {
         let mut command = place.command(&["import", "-", "piped"]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(&fs::read(place.path(form)).unwrap()).unwrap();
-        assert!(child.wait().unwrap().success());
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success());
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(
+            told.lines().filter(|line| line.starts_with("rubber: layer ")).count(),
+            3,
+            "{form}: {told}"
+        );
         assert_eq!(says(&place, &["piped", "-c", "cat /last"]), "2", "{form} through a pipe");
         // What else was in the archive is gone: three layers are all there is.
         assert_eq!(entries(&place.store().join("blobs/sha256")).len(), 3);

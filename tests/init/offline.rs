@@ -130,13 +130,27 @@ fn offline_the_workshop_goes_from_nothing_to_the_last_chapter() {
     room.learn(&["solution", "05"], 0, "sethostname");
     room.learn(&["diff", "04", "05"], 0, "+ unshare(CLONE_NEWUTS)");
     room.learn(&["reset", "05"], 0, "as it came");
-    let cannot: Vec<_> = room.chapters().into_iter().filter(|chapter| !room.work_through(chapter)).collect();
+    let chapters = worked_through(room.chapters());
+    let cannot: Vec<_> = chapters.iter().filter(|chapter| !room.work_through(chapter)).cloned().collect();
     if !cannot.is_empty() {
         lab::skip_this(&format!("this machine cannot tell of {}", cannot.join(", ")));
     }
     let list = room.learn(&["list"], 0, "done");
-    assert_eq!(list.matches(" done\n").count() + cannot.len(), room.chapters().len(), "{list}");
+    assert_eq!(list.matches(" done\n").count() + cannot.len(), chapters.len(), "{list}");
     hands_on_no_solution(&room);
+}
+
+/// Each chapter's rubber takes half a minute to build, so these: the first, one amid the others, the last; all with
+/// RUBBER_TEST_CHAPTERS=all. (That every shipped layer passes its chapter's checks is tests/workshop's.)
+fn worked_through(mut chapters: Vec<String>) -> Vec<String> {
+    let last = chapters.last().cloned();
+    if std::env::var("RUBBER_TEST_CHAPTERS").is_ok_and(|which| which == "all") {
+        return chapters;
+    }
+    chapters.retain(|chapter| {
+        chapter.starts_with("00") || chapter.starts_with("05") || Some(chapter) == last.as_ref()
+    });
+    chapters
 }
 
 /// A rubber that is built where the exercises were solved, and where no git knows how they had been.

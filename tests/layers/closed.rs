@@ -57,6 +57,22 @@ fn mount_hides_what_is_the_hosts_alone() {
     }
     // Asked for, all of it is seen.
     assert_ne!(say(&["--privileged"], "test -f /proc/keys && wc -c </proc/keys"), "0");
+    // The paths alone, as docker calls it: the rest is closed as it was.
+    let open =
+        "test -f /proc/keys && wc -c </proc/keys; awk '$2 ~ \"^/proc.\"' /proc/mounts; touch /sys/x 2>&1";
+    let said = say(&["--security-opt", "systempaths=unconfined"], &format!("{open}; true"));
+    assert!(!said.starts_with('0') && !said.contains("/proc/sys") && said.contains("Read-only"), "{said}");
+}
+
+/// Said where somebody reads it: it is easily typed, and opens the machine.
+#[test]
+fn privileged_is_told_what_it_opens() {
+    if super::lab_cannot_run().is_some() {
+        return lab::skip_this("no container runs here");
+    }
+    let output = rubber(["run", "--explain", "--privileged", "busybox", "true"]).output().unwrap();
+    assert!(text(&output.stderr).contains("all capabilities, all devices, all system calls"), "{output:?}");
+    assert_eq!(text(&run(&["--privileged"], "true").stderr), "", "a pipe is the command's alone");
 }
 
 /// CVE-2025-31133 and its kin: what lies over the files is mounted by root into the container.

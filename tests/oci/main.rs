@@ -12,4 +12,5 @@ mod hand;
 mod podman;
 mod sections;
 mod systemd;
+mod written;
 mod wrong;

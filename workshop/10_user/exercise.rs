@@ -40,7 +40,7 @@ pub fn become_user(config: &Config) -> Result<()> {
 }
 
 /// `--group-add`
-fn more_groups(config: &Config) -> Result<Vec<u32>> {
+pub fn more_groups(config: &Config) -> Result<Vec<u32>> {
     if config.groups.is_empty() {
         return Ok(vec![]);
     }

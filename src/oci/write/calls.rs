@@ -1,0 +1,78 @@
+//! The filter of system calls in a config.json's words.
+
+use crate::{
+    config::Config,
+    filter::{
+        Comparison::{self, *},
+        Condition, Filter,
+        calls::{GROUPS, Verdict},
+        is_here,
+    },
+    layers::Layer,
+};
+use anyhow::Result;
+use caps::Capability;
+use nix::libc;
+use serde_json::{Value, json};
+
+pub fn filter(config: &Config) -> Result<Option<Value>> {
+    let capabilities = match config.layers.contains(Layer::Capabilities) {
+        true => config.capabilities.clone(),
+        false => caps::all().into_iter().collect(),
+    };
+    let mut filter = match &config.seccomp {
+        Filter::Unconfined => return Ok(None),
+        Filter::Default => by_default(&capabilities),
+        Filter::Profile(profile) => profile.plain(&capabilities)?,
+    };
+    let machine = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86_64" } else { "SCMP_ARCH_AARCH64" };
+    filter["architectures"] = json!([machine]);
+    Ok(Some(filter))
+}
+
+/// `filter::default_policy`, turned round: a config.json has one answer for the rest, which is EPERM here, as that is
+/// what a call with the wrong argument gets. Calls that nobody knows are beyond the list, and there a runtime answers
+/// ENOSYS by itself.
+fn by_default(capabilities: &[Capability]) -> Value {
+    let has = |one_of: &[Capability]| one_of.iter().any(|capability| capabilities.contains(capability));
+    let (mut allowed, mut missing, mut conditional) = (vec![], vec![], vec![]);
+    for group in GROUPS {
+        let names = group.calls.iter().filter(|call| is_here(call)).map(|call| call.0);
+        match group.verdict {
+            Verdict::Allowed => allowed.extend(names),
+            Verdict::With(one_of) | Verdict::If(_, one_of) | Verdict::Missing(one_of) if has(one_of) => {
+                allowed.extend(names)
+            }
+            Verdict::With(_) | Verdict::Denied => {}
+            Verdict::If(conditions, _) => {
+                let names: Vec<_> = names.collect();
+                let entry = |one: &Condition| json!({ "names": names, "action": "SCMP_ACT_ALLOW", "args": [argument(one)] });
+                conditional.extend(conditions.iter().map(entry));
+            }
+            Verdict::Missing(_) => missing.extend(names),
+        }
+    }
+    let mut entries = vec![json!({ "names": allowed, "action": "SCMP_ACT_ALLOW" })];
+    entries.extend(conditional);
+    if !missing.is_empty() {
+        entries.push(json!({ "names": missing, "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOSYS }));
+    }
+    json!({ "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": libc::EPERM, "syscalls": entries })
+}
+
+fn argument(Condition { argument, is }: &Condition) -> Value {
+    let (op, value, second) = compared(*is);
+    json!({ "index": argument, "value": value, "valueTwo": second, "op": op })
+}
+
+fn compared(is: Comparison) -> (&'static str, u64, u64) {
+    match is {
+        Equal(value) => ("SCMP_CMP_EQ", value, 0),
+        NotEqual(value) => ("SCMP_CMP_NE", value, 0),
+        Less(value) => ("SCMP_CMP_LT", value, 0),
+        LessOrEqual(value) => ("SCMP_CMP_LE", value, 0),
+        Greater(value) => ("SCMP_CMP_GT", value, 0),
+        GreaterOrEqual(value) => ("SCMP_CMP_GE", value, 0),
+        Masked { mask, value } => ("SCMP_CMP_MASKED_EQ", mask, value),
+    }
+}
