@@ -172,6 +172,11 @@ pub fn start(container: &Container) -> Result<()> {
     if let Some((_, text)) = told.split_once(' ') {
         bail!("{text}");
     }
+    // What execve(2) closes it closes in no order that one may count on, and some look at the state at once: buildah.
+    let begin = Instant::now();
+    while container.status() == Status::Created && begin.elapsed() < PATIENCE {
+        sleep(Duration::from_micros(100));
+    }
     let hooks = spec::hooks(&container.record.config, "poststart")?;
     if let Err(error) = hooks::run(&hooks, &container.state(Status::Running).to_string()) {
         end(container)?;
@@ -248,6 +253,8 @@ pub fn delete(container: &Container, force: Force) -> Result<()> {
         // Nobody has started it: no command ends with it.
         Status::Created => end(container)?,
         Status::Creating if force == Force::No => bail!("cannot delete a container while it is made"),
+        // Who waits for the end of its output, as buildah does, comes when it has closed that and is not dead yet.
+        Status::Running if container.is_ending() => end(container)?,
         Status::Running | Status::Paused if force == Force::No => bail!(
             "cannot delete container {} that is not stopped: {} (kill it first, or --force)",
             container.record.id,

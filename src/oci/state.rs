@@ -183,6 +183,16 @@ impl Container {
         (start_time(pid)? == began && !is_dead).then_some(Pid::from_raw(pid))
     }
 
+    /// Whether pid 1 is on its way out: PF_EXITING, of the flags that are field 9 in proc_pid_stat(5).
+    pub fn is_ending(&self) -> bool {
+        const PF_EXITING: u64 = 4;
+        let Some(pid) = self.alive() else { return true };
+        let stat = read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let behind_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let flags = behind_name.split(' ').nth(6).and_then(|word| word.parse::<u64>().ok());
+        flags.is_none_or(|flags| flags & PF_EXITING != 0)
+    }
+
     /// Held, so that its number cannot become another's.
     pub fn pidfd(&self) -> Result<Option<(Pid, OwnedFd)>> {
         let Some(pid) = self.alive() else { return Ok(None) };

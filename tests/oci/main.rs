@@ -3,6 +3,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod buildah;
 mod bundle;
 mod conformance;
 mod containerd;
