@@ -46,6 +46,11 @@ impl Group {
 pub fn find(path: &Path) -> Result<Vec<Group>> {
     let is_plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
     ensure!(is_plain, "cgroupsPath {path:?} has a \".\" or a \"..\" in it");
+    // What has no name that the kernel takes can be neither made nor removed.
+    let longest = path.components().map(|part| part.as_os_str().len()).max().unwrap_or(0);
+    ensure!(longest <= 255, "cgroupsPath has a name of {longest} bytes in it: the longest has 255");
+    let length = path.as_os_str().len();
+    ensure!(length <= 3000, "cgroupsPath has {length} bytes: give it at most 3000");
     let own = read_to_string("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
     let mounts = read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
     let groups = own.lines().filter_map(|line| {
