@@ -3,7 +3,7 @@
 
 use crate::{
     lab,
-    podman::{Case, Ground, try_all},
+    podman::{Case, Ground, Whose, try_all},
 };
 
 /// What is done, in sh, and what it prints. `f` makes a container of the image, called $C; `x` runs a command in it,
@@ -54,5 +54,5 @@ fn buildah_runs_commands() {
         _ if lab::few() => SMALL_SHARE,
         _ => SHARE,
     };
-    try_all(&Ground::new(), CASES, CASES.iter().step_by(share).collect());
+    try_all(&Ground::new(Whose::Root), CASES, CASES.iter().step_by(share).collect());
 }

@@ -1,6 +1,6 @@
 //! docs/conformance.md, made of the tests: which section of the specification is held by which.
 
-use crate::{buildah, containerd, podman};
+use crate::{buildah, containerd, podman, rootless};
 use std::fmt::Write;
 
 /// The sections of the OCI runtime specification 1.2 that say what a runtime on Linux does.
@@ -81,9 +81,10 @@ fn page() -> String {
     );
     let _ = writeln!(
         page,
-        "Beside these, {} things that people do with podman, {} with buildah and {} with containerd's `ctr` are tried with \
-         rubber in\nrunc's place: `tests/oci/podman.rs`, `buildah.rs` and `containerd.rs`.\n\n| section | test | result |\n| --- | --- | --- |",
+        "Beside these, {} things that people do with podman, {} as ordinary users, {} with buildah and {} with containerd's `ctr` are tried with \
+         rubber in\nrunc's place: `tests/oci/podman.rs`, `rootless.rs`, `buildah.rs` and `containerd.rs`.\n\n| section | test | result |\n| --- | --- | --- |",
         podman::CASES.len(),
+        rootless::CASES.len(),
         buildah::CASES.len(),
         containerd::CASES.len()
     );

@@ -11,6 +11,7 @@ mod crash;
 mod fields;
 mod hand;
 mod podman;
+mod rootless;
 mod sections;
 mod systemd;
 mod written;

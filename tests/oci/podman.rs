@@ -105,10 +105,32 @@ pub struct Ground {
     dir: PathBuf,
     group: String,
     holder: std::process::Child,
+    whose: Whose,
 }
 
+/// Who calls podman there: root, or somebody who is known there alone, with ids of its own below.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Whose {
+    Root,
+    User,
+}
+
+const USER: &str = "54321";
+
+/// The surroundings: a /run of their own, and for a user all that makes one. The test's directory is root's alone, so
+/// a user finds it at another place.
+const SURROUNDINGS: &str = "
+    for dir in /run /dev/shm /var/lib/containers; do mkdir -p $dir; mount -t tmpfs -o mode=1777 tmpfs $dir || exit; done
+    if test $U; then
+        mkdir -p /run/home /run/user/$U /run/etc /run/d && chown $U:$U /run/home /run/user/$U $D/t && mount --bind $D /run/d || exit
+        cp /etc/passwd /etc/group /run/etc/; echo pat:200000:65536 | tee /run/etc/subuid >/run/etc/subgid
+        echo pat:x:$U:$U::/run/home:/bin/sh >>/run/etc/passwd; echo pat:x:$U: >>/run/etc/group
+        for file in passwd group subuid subgid; do touch /etc/$file; mount --bind /run/etc/$file /etc/$file || exit; done
+    fi
+    echo ready; exec sleep 100000";
+
 impl Ground {
-    pub fn new() -> Ground {
+    pub fn new(whose: Whose) -> Ground {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = lab::scratch().join(format!("podman-{}-{number}", std::process::id()));
@@ -117,10 +139,10 @@ impl Ground {
         std::os::unix::fs::symlink(lab::RUBBER, &oci).unwrap();
         let ulimits = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
         fs::write(dir.join("containers.conf"), ulimits).unwrap();
-        let script = "for dir in /run /dev/shm /var/lib/containers; do mkdir -p $dir; mount -t tmpfs tmpfs $dir || exit; done
-            echo ready; exec sleep 100000";
         let mut holder = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", script])
+            .args(["--mount", "--propagation", "private", "sh", "-c", SURROUNDINGS])
+            .env("D", &dir)
+            .env("U", if whose == Whose::User { USER } else { "" })
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()
@@ -129,24 +151,34 @@ impl Ground {
         let stdout = holder.stdout.as_mut().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
         assert_eq!(line, "ready\n", "a mount namespace for podman");
-        let ground = Ground { group: format!("/rubber-podman-{}-{number}", std::process::id()), dir, holder };
+        let ground =
+            Ground { group: format!("/rubber-podman-{}-{number}", std::process::id()), dir, holder, whose };
         super::bundle::root(&ground.dir.join("root"));
-        let import = "tar -C $D/root -cf $D/root.tar . && p import -q $D/root.tar bb >/dev/null";
+        let mut pack = Command::new("tar");
+        pack.arg("-C").arg(ground.dir.join("root")).arg("-cf").arg(ground.dir.join("root.tar")).arg(".");
+        assert!(pack.status().unwrap().success());
+        let import = "p import -q $D/root.tar bb >/dev/null";
         let output = ground.sh(&ground.oci(), "import", import);
         assert!(output.status.success(), "{output:?}");
         ground
     }
 
+    /// As who calls podman finds it.
+    fn seen(&self) -> &Path {
+        if self.whose == Whose::User { Path::new("/run/d") } else { &self.dir }
+    }
+
     fn oci(&self) -> PathBuf {
-        self.dir.join("rubber-oci")
+        self.seen().join("rubber-oci")
     }
 
     fn sh(&self, runtime: &Path, name: &str, script: &str) -> Output {
         let prelude = "
-            p() { podman --runtime $RUNTIME --root $D/podman --runroot /run/p --storage-driver vfs \
-                  --cgroup-manager cgroupfs --events-backend none --log-level error \"$@\"; }
-            r() { p run --rm --network none --cgroup-parent $G \"$@\"; }
-            d() { p run -d --name $C --network none --cgroup-parent $G \"$@\" >/dev/null; }
+            if test $HOME = /run/home; then PLACE= BELOW=; else PLACE=\"--root $D/podman --runroot /run/p\" BELOW=\"--cgroup-parent $G\"; fi
+            p() { podman --runtime $RUNTIME $PLACE --storage-driver vfs --cgroup-manager cgroupfs --events-backend none \
+                  --log-level error \"$@\"; }
+            r() { p run --rm --network none $BELOW \"$@\"; }
+            d() { p run -d --name $C --network none $BELOW \"$@\" >/dev/null; }
             b() { buildah --root $D/podman --runroot /run/p --storage-driver vfs --log-level error \"$@\"; }
             f() { b from --quiet --name $C bb >/dev/null; }
             g() { b from --quiet --name g-$C localhost/i-$C >/dev/null; }
@@ -155,20 +187,20 @@ impl Ground {
             T=$D/t/$C; mkdir -p $T; cd $T";
         let epilogue = "p rm -f -i -t 0 $C >/dev/null 2>&1; b rm $C g-$C >/dev/null 2>&1; p rmi i-$C >/dev/null 2>&1; rm -rf $T";
         let pid = self.holder.id().to_string();
-        Command::new("nsenter")
-            .args([
-                "--target",
-                &pid,
-                "--mount",
-                "sh",
-                "-c",
-                &format!("{prelude}\n{script}\nstatus=$?\n{epilogue}\nexit $status"),
-            ])
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &pid, "--mount"]);
+        if self.whose == Whose::User {
+            command.args(["setpriv", "--reuid", USER, "--regid", USER, "--init-groups"]);
+            command.env("HOME", "/run/home").env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
+            command.env_remove("XDG_CACHE_HOME").env_remove("XDG_DATA_HOME").env_remove("XDG_CONFIG_HOME");
+        }
+        command
+            .args(["sh", "-c", &format!("cd /\n{prelude}\n{script}\nstatus=$?\n{epilogue}\nexit $status")])
             .env("RUNTIME", runtime)
-            .env("D", &self.dir)
+            .env("D", self.seen())
             .env("G", &self.group)
             .env("C", name)
-            .env("CONTAINERS_CONF", self.dir.join("containers.conf"))
+            .env("CONTAINERS_CONF", self.seen().join("containers.conf"))
             .stdin(Stdio::null())
             .output()
             .unwrap()
@@ -178,6 +210,12 @@ impl Ground {
 impl Drop for Ground {
     fn drop(&mut self) {
         let _ = self.sh(&self.oci(), "last", "p pod rm -af -t 0; p rm -af -t 0; p rmi -af");
+        // A user's podman leaves a process that holds its user namespace.
+        let file = format!("/proc/{}/root/run/user/{USER}/libpod/tmp/pause.pid", self.holder.id());
+        if let Some(pid) = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()) {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
         let _ = self.holder.kill();
         let _ = self.holder.wait();
         super::bundle::remove_groups(&self.group);
@@ -193,7 +231,7 @@ fn podman_runs_containers() {
     if !["podman", "conmon", "unshare", "nsenter"].into_iter().all(lab::has) {
         return lab::skip_this("there is no podman here");
     }
-    let ground = Ground::new();
+    let ground = Ground::new(Whose::Root);
     let share = match std::env::var("RUBBER_TEST_PODMAN").as_deref() {
         Ok("all") => 1,
         _ if lab::few() => SMALL_SHARE,
