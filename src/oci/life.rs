@@ -33,6 +33,15 @@ pub struct Wish {
     pub console_socket: Option<PathBuf>,
     pub pidfd_socket: Option<PathBuf>,
     pub preserve_fds: u32,
+    pub groups: Groups,
+}
+
+/// Whether it has cgroups of its own.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Groups {
+    Made,
+    /// It stays in those of who makes it, and what its config.json says of limits is not for us.
+    Left,
 }
 
 /// All of the container but its command, which waits to be started. Its first process is whose child it becomes when
@@ -40,9 +49,13 @@ pub struct Wish {
 pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Container> {
     let bundle = wish.bundle.canonicalize().with_context(|| format!("--bundle {:?}", wish.bundle))?;
     let (spec, raw) = spec::read(&bundle)?;
-    let settings = limits(&spec).map_or(Ok(vec![]), |limits| resources::settings(version(), limits))?;
-    let devices = limits(&spec).map_or(vec![], |limits| resources::device_rules(version(), limits));
-    let wanted = cgroup::find(&cgroups_path(&spec, &wish.id))?;
+    let limits = limits(&spec).filter(|_| wish.groups == Groups::Made);
+    let settings = limits.map_or(Ok(vec![]), |limits| resources::settings(version(), limits))?;
+    let devices = limits.map_or(vec![], |limits| resources::device_rules(version(), limits));
+    let wanted = match wish.groups {
+        Groups::Made => cgroup::find(&cgroups_path(&spec, &wish.id))?,
+        Groups::Left => vec![],
+    };
     // Once for what it says, before anything is there.
     spec::config(&wish.id, &spec, &raw, &bundle, &wanted)?;
     let (dir, lock) = states.claim(&wish.id)?;

@@ -318,3 +318,18 @@ fn limits_are_in_the_cgroup_and_can_be_changed() {
     bundle.ok(&["delete", "--force", "c"]);
     bundle.nothing_is_left("c");
 }
+
+/// crun's word for it, and podman's with `--cgroups disabled`.
+#[test]
+fn without_cgroups_it_stays_in_those_of_its_maker() {
+    let bundle = bundle!();
+    bundle.command("cat /proc/1/cgroup");
+    bundle.edit(|config| config["linux"]["resources"]["pids"] = json!({ "limit": 55 }));
+    let told = bundle.ok(&["--cgroup-manager", "disabled", "run", "c"]);
+    assert!(!told.is_empty() && !told.contains(bundle.group()), "{told}");
+    bundle.ok(&["--cgroup-manager", "disabled", "create", "c"]);
+    bundle.ok(&["delete", "--force", "c"]);
+    bundle.nothing_is_left("c");
+    let told = bundle.ok(&["--cgroup-manager", "cgroupfs", "run", "c"]);
+    assert!(told.contains(bundle.group()), "{told}");
+}

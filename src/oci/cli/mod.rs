@@ -5,7 +5,7 @@ mod update;
 
 use super::{
     events, facts,
-    life::{self, Force, Whom},
+    life::{self, Force, Groups, Whom},
     log::{self, Format},
     spec,
     state::{Container, States, Status},
@@ -42,6 +42,9 @@ struct Cli {
     /// Have systemd make the cgroups: not supported yet
     #[arg(long)]
     systemd_cgroup: bool,
+    /// Who makes the cgroups, as crun has it: cgroupfs, or disabled, and then nobody does (podman run --cgroups disabled)
+    #[arg(long, value_name = "MANAGER", default_value = "cgroupfs", value_parser = ["cgroupfs", "disabled"])]
+    cgroup_manager: String,
     /// Accepted, as runc does: whether cgroups are ours to make is found out
     #[arg(long, value_name = "true|false|auto", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     rootless: Option<String>,
@@ -176,13 +179,14 @@ impl Cli {
         ensure!(!self.systemd_cgroup, "--systemd-cgroup is not supported yet: have the client use cgroupfs");
         let states = States::open(self.root)?;
         let find = |id: &str| states.find(id);
+        let groups = if self.cgroup_manager == "disabled" { Groups::Left } else { Groups::Made };
         match self.command {
-            Command::Create(new) => create(&states, new).map(|_| 0),
+            Command::Create(new) => create(&states, new, groups).map(|_| 0),
             Command::Start { id } => life::start(&find(&id)?).map(|()| 0),
             Command::Run { new, detach: true } => {
-                create(&states, new).and_then(|it| started(&it)).map(|()| 0)
+                create(&states, new, groups).and_then(|it| started(&it)).map(|()| 0)
             }
-            Command::Run { new, detach: false } => run(&states, new),
+            Command::Run { new, detach: false } => run(&states, new, groups),
             Command::State { id } => {
                 let container = find(&id)?;
                 print(&container.state(container.status())).map(|()| 0)
@@ -206,16 +210,16 @@ impl Cli {
 }
 
 impl New {
-    fn wish(self) -> life::Wish {
+    fn wish(self, groups: Groups) -> life::Wish {
         let New { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds, .. } = self;
-        life::Wish { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds }
+        life::Wish { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds, groups }
     }
 }
 
-fn create(states: &States, new: New) -> Result<Container> {
+fn create(states: &States, new: New, groups: Groups) -> Result<Container> {
     // Who runs /proc/self/exe in a container gets hold of a program that nobody can write to.
     join::seal_program()?;
-    let wish = new.wish();
+    let wish = new.wish(groups);
     let has_terminal = has_terminal(&wish)?;
     let streams = match (&wish.console_socket, has_terminal) {
         (Some(socket), true) => life::console(socket)?,
@@ -238,9 +242,9 @@ fn started(container: &Container) -> Result<()> {
     })
 }
 
-fn run(states: &States, new: New) -> Result<u8> {
+fn run(states: &States, new: New, groups: Groups) -> Result<u8> {
     join::seal_program()?;
-    let wish = new.wish();
+    let wish = new.wish(groups);
     ensure!(
         wish.console_socket.is_none(),
         "cannot use console socket if rubber-oci will not detach or allocate tty"
