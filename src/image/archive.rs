@@ -305,6 +305,7 @@ fn bring(
         (Wanted::Partial(mut partial), Some((source, _))) => {
             // It is quicker copied again than found out how far somebody got.
             partial.restart()?;
+            watch(0);
             let copied = copy(store, source, &mut partial, &watch);
             if copied.is_err() || partial.len() < layer.size {
                 let there = partial.len();

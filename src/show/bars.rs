@@ -121,7 +121,7 @@ impl Bars {
             let (size, first) = (layer.here, layer.first.unwrap_or(0));
             let what = match first {
                 0 => format!("{} in {:.1} s", human(size), layer.began.elapsed().as_secs_f64()),
-                _ if first == size => format!("{}, was here already", human(size)),
+                _ if first == size => format!("{}, here already", human(size)),
                 _ => format!("{}, of which {} were here already", human(size), human(first)),
             };
             narrate::warn(format_args!("layer {}: {what}", short(digest)));

@@ -171,7 +171,7 @@ fn a_disk_without_room_or_inodes_keeps_nothing() {
         fs::create_dir(place.store()).unwrap();
         let script = format!(
             r#"mount -t tmpfs -o {options},mode=700 tmpfs "$STORE"
-            "$RUBBER" --root "$STORE" import oci:layout it || echo "code $?"
+            "$RUBBER" --root "$STORE" import -q oci:layout it || echo "code $?"
             cd "$STORE"; find images layers tmp blobs manifests -mindepth 1 ! -path blobs/sha256 2>/dev/null || true"#
         );
         let Some(ended) = place.in_mount_namespace("a_disk_without_room_or_inodes_keeps_nothing", &script)
