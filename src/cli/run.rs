@@ -17,14 +17,13 @@ use crate::{
     filter::Filter,
     ids::Ids,
     image::{self, Image, Pull, Store},
-    join,
     layers::{
         Layer, Layers,
         cgroup::Place,
         namespaces::{Namespace, Whose},
     },
     narrate::{self, Form, Narrator},
-    oci, run,
+    oci, run, seal,
     show::portrait::{Asked, Outside},
     sys,
 };
@@ -182,7 +181,7 @@ impl Run {
         let layers = self.layers()?;
         // Before the story begins: it is told by who goes on.
         if self.is_seen_inside()? && !self.dry_run {
-            join::seal_program()?;
+            seal::seal_program()?;
         }
         narrate::start(self.narrator());
         let (name, words) = self.image_and_command();

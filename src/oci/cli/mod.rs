@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     container::{self, streams::Streams},
-    join,
+    seal,
     show::columns,
 };
 use anyhow::{Result, bail, ensure};
@@ -218,7 +218,7 @@ impl New {
 
 fn create(states: &States, new: New, groups: Groups) -> Result<Container> {
     // Who runs /proc/self/exe in a container gets hold of a program that nobody can write to.
-    join::seal_program()?;
+    seal::cover_program()?;
     let wish = new.wish(groups);
     let has_terminal = has_terminal(&wish)?;
     let streams = match (&wish.console_socket, has_terminal) {
@@ -243,7 +243,7 @@ fn started(container: &Container) -> Result<()> {
 }
 
 fn run(states: &States, new: New, groups: Groups) -> Result<u8> {
-    join::seal_program()?;
+    seal::cover_program()?;
     let wish = new.wish(groups);
     ensure!(
         wish.console_socket.is_none(),
