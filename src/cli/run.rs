@@ -1,9 +1,8 @@
 //! `rubber run`: a command line becomes a `Config`, and the `Config` a container.
 
-use super::{
-    environment::{set, set_all, set_file, set_terminal},
-    limits, mounts, names, namespaces, privileges, security, sysctls,
-};
+mod config;
+
+use super::{limits, mounts, namespaces};
 use crate::{
     config::{CPU_PERIOD, Config},
     container::{
@@ -14,14 +13,8 @@ use crate::{
         waiter::{self, Fate},
     },
     facts,
-    filter::Filter,
-    ids::Ids,
     image::{self, Image, Pull, Store},
-    layers::{
-        Layer, Layers,
-        cgroup::Place,
-        namespaces::{Namespace, Whose},
-    },
+    layers::{Layer, Layers, namespaces::Namespace},
     narrate::{self, Form, Narrator},
     oci, run, seal,
     show::portrait::{Asked, Outside},
@@ -29,11 +22,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use caps::{CapSet, Capability};
-use nix::{
-    libc,
-    sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs},
-    unistd::geteuid,
-};
+use nix::{libc, unistd::geteuid};
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
@@ -41,8 +30,6 @@ use std::{
     os::unix::{ffi::OsStrExt, net::UnixStream},
     path::{Path, PathBuf},
 };
-
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Run a command in a new container
 ///
@@ -401,183 +388,6 @@ impl Run {
         let words = if words.first().is_some_and(|word| word == "--") { &words[1..] } else { words };
         (name, words)
     }
-
-    fn config(
-        &self,
-        id: String,
-        layers: Layers,
-        store: Option<&Store>,
-        image: Option<&Image>,
-        words: &[OsString],
-    ) -> Result<Config> {
-        let mut limits = self.limits.limits()?;
-        limits.warn_without(layers);
-        let defaults = image.and_then(|image| image.config.config().clone()).unwrap_or_default();
-        let found = self.namespaces.find(layers, store)?;
-        let hostname = match (&self.hostname, found.namespaces.of(Namespace::Uts), &found.hostname) {
-            (Some(_), Whose::Host, _) if self.namespaces.mode(Namespace::Uts)?.is_some() => {
-                bail!("--hostname: with --uts host the name would be the host's: leave one of them out")
-            }
-            (Some(_), Whose::Container(_), _) => {
-                bail!(
-                    "--hostname: with --uts container:NAME the name is that container's: leave one of them out"
-                )
-            }
-            (Some(name), ..) | (None, _, Some(name)) => name.clone(),
-            (None, Whose::Host, _) if self.namespaces.mode(Namespace::Uts)?.is_some() => {
-                nix::unistd::gethostname()?
-            }
-            (None, ..) => id.clone().into(),
-        };
-        if !(1..=64).contains(&hostname.len()) {
-            bail!("--hostname {hostname:?} has {} bytes: a hostname has 1 to 64", hostname.len());
-        }
-        // Whoever may do all may open all devices.
-        let limiting = if self.privileged { layers.without(Layer::Devices) } else { layers };
-        let cgroup = Place::find(&id, limiting, &limits)?;
-        if limits.pids.is_none() && cgroup.counts_processes()? {
-            limits.pids = Some(limits::PIDS);
-        }
-        let security = security::parse(&self.security_opt, layers)?;
-        let workdir = self.workdir.clone().or(defaults.working_dir().clone().map(PathBuf::from));
-        let workdir = workdir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or("/".into());
-        if !workdir.is_absolute() {
-            bail!("--workdir {workdir:?} must start with a slash: it is a directory of the container's");
-        }
-        let ids = match found.ids {
-            Some(ids) => ids,
-            None if layers.contains(Layer::Userns) => self.namespaces.ids()?,
-            None => Ids::of_surroundings(),
-        };
-        let mounts = self.mounts.mounts(
-            store,
-            layers,
-            self.privileged,
-            defaults.volumes().as_deref().unwrap_or_default(),
-        )?;
-        namespaces::check(&ids, layers, &mounts)?;
-        Ok(Config {
-            command: self.command(words, &defaults)?,
-            env: self.environment(&defaults, &hostname)?,
-            image: self.image_directories(image)?,
-            dir: store.map(|store| store.containers().join(&id)).unwrap_or_default(),
-            upper_in_memory: store.is_some_and(|store| is_overlay(store.root())),
-            workdir,
-            // The steps after the terminal was taken are asked for on that terminal.
-            interactive: self.interactive || self.step,
-            streams: self.streams()?,
-            target: None,
-            tty: self.tty,
-            keep: self.keeps(),
-            init: self.init,
-            names: names::of(&hostname, layers)?,
-            hostname,
-            user: self
-                .user
-                .clone()
-                .or(defaults.user().clone().filter(|user| !user.is_empty()))
-                .unwrap_or("0".into()),
-            ids,
-            first: Default::default(),
-            capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
-            seccomp: match security.seccomp {
-                Some(filter) => filter,
-                None if self.privileged => Filter::Unconfined,
-                None => Filter::Default,
-            },
-            no_new_privileges: security.no_new_privileges,
-            apparmor: security.apparmor,
-            selinux: security.selinux,
-            privileged: self.privileged,
-            open_paths: self.privileged || security.open_paths,
-            mounts,
-            held: Default::default(),
-            devices: self.mounts.devices(layers)?,
-            device_rules: self.mounts.device_rules()?,
-            read_only: self.mounts.read_only(layers)?,
-            umask: self.umask.as_deref().map_or(Ok(0o022), umask)?,
-            groups: self.group_add.clone(),
-            sysctls: sysctls::parse(&self.sysctl, &found.namespaces)?,
-            namespaces: found.namespaces,
-            clocks: self.namespaces.clocks(layers)?,
-            donors: found.donors,
-            cgroup,
-            limits,
-            layers,
-            id,
-            bundle: oci::Bundle::default(),
-        })
-    }
-
-    fn image_directories(&self, image: Option<&Image>) -> Result<Vec<PathBuf>> {
-        match (&self.rootfs, image) {
-            (Some(dir), _) => {
-                let dir = dir.canonicalize().with_context(|| format!("--rootfs {}", dir.display()))?;
-                if !dir.is_dir() {
-                    bail!("--rootfs {} is not a directory", dir.display());
-                }
-                Ok(vec![dir])
-            }
-            (None, Some(image)) => Ok(image.layers.clone()),
-            (None, None) => Ok(vec![]),
-        }
-    }
-
-    /// As docker: words replace the image's command and are arguments of its entrypoint.
-    fn command(&self, words: &[OsString], defaults: &oci_spec::image::Config) -> Result<Vec<OsString>> {
-        let strings =
-            |list: &Option<Vec<String>>| list.iter().flatten().map(OsString::from).collect::<Vec<_>>();
-        let mut command = match &self.entrypoint {
-            // As docker: an empty one takes the image's away.
-            Some(program) => {
-                vec![program.clone()].into_iter().filter(|program| !program.is_empty()).collect()
-            }
-            None => strings(defaults.entrypoint()),
-        };
-        match words {
-            [] if self.entrypoint.is_some() => {}
-            [] => command.extend(strings(defaults.cmd())),
-            words => command.extend_from_slice(words),
-        }
-        if command.is_empty() && self.describes_itself() {
-            // Without an image of our own to be found in, we are still who we are.
-            return Ok(vec!["/proc/self/exe".into(), "portrait".into()]);
-        }
-        if command.is_empty() {
-            bail!("nothing to run: name a command after the image, as in rubber run busybox ls");
-        }
-        Ok(command)
-    }
-
-    /// Nothing of the caller's but what was asked for with `-e`.
-    fn environment(&self, defaults: &oci_spec::image::Config, hostname: &OsStr) -> Result<Vec<OsString>> {
-        let mut env = vec![OsString::from(format!("PATH={PATH}"))];
-        let mut own = OsString::from("HOSTNAME=");
-        own.push(hostname);
-        set(&mut env, own);
-        if self.tty || stdout().is_terminal() {
-            set_terminal(&mut env);
-        }
-        if self.words.is_empty() && std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
-            // The portrait is rubber's own output, and rubber honours it.
-            set(&mut env, "NO_COLOR=1".into());
-        }
-        for entry in defaults.env().iter().flatten() {
-            set(&mut env, entry.into());
-        }
-        for file in &self.env_file {
-            set_file(&mut env, file)?;
-        }
-        set_all(&mut env, &self.env)?;
-        Ok(env)
-    }
-}
-
-fn umask(text: &str) -> Result<u32> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mask) if mask <= 0o777 && !text.starts_with('+') => Ok(mask),
-        _ => bail!("--umask {text:?} is not an octal number such as 0022"),
-    }
 }
 
 /// Whether we may make namespaces without a user namespace. The root of a container may not: that one lacks
@@ -589,11 +399,6 @@ pub fn is_able() -> bool {
 
 fn has_image(layers: Layers) -> bool {
     layers.any(&[Layer::Chroot, Layer::PivotRoot, Layer::Overlay])
-}
-
-/// An overlay takes no other overlay as its upper layer (Documentation/filesystems/overlayfs.rst).
-fn is_overlay(path: &Path) -> bool {
-    statfs(path).is_ok_and(|about| about.filesystem_type() == OVERLAYFS_SUPER_MAGIC)
 }
 
 /// The portrait shows the host's value beside the container's, and cannot see the host: it gets
