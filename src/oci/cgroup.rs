@@ -46,6 +46,11 @@ impl Group {
 pub fn find(path: &Path) -> Result<Vec<Group>> {
     let is_plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
     ensure!(is_plain, "cgroupsPath {path:?} has a \".\" or a \"..\" in it");
+    // What has no name that the kernel takes can be neither made nor removed.
+    let longest = path.components().map(|part| part.as_os_str().len()).max().unwrap_or(0);
+    ensure!(longest <= 255, "cgroupsPath has a name of {longest} bytes in it: the longest has 255");
+    let length = path.as_os_str().len();
+    ensure!(length <= 3000, "cgroupsPath has {length} bytes: give it at most 3000");
     let own = read_to_string("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
     let mounts = read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
     let groups = own.lines().filter_map(|line| {
@@ -105,6 +110,20 @@ pub fn make(groups: Vec<Group>, settings: &[Setting]) -> Result<Vec<Group>> {
     Ok(made)
 }
 
+/// Whoever is in one of them, or below, would be counted with the container and killed with it.
+pub fn ensure_free(groups: &[Group]) -> Result<()> {
+    groups.iter().try_for_each(|group| ensure_nobody(&group.dir))
+}
+
+fn ensure_nobody(dir: &Path) -> Result<()> {
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    let is_free = members(dir)?.is_empty();
+    ensure!(is_free, "the cgroup {} has processes already (name another cgroupsPath)", dir.display());
+    below(dir)?.iter().try_for_each(|dir| ensure_nobody(dir))
+}
+
 fn is_refused(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS))
 }
@@ -127,7 +146,6 @@ fn one(group: &Group, settings: &[Setting]) -> Result<()> {
             inherit(&dir)?;
         }
     }
-    ensure!(members(&group.dir)?.is_empty(), "the cgroup {} has processes already", group.dir.display());
     Ok(())
 }
 
@@ -229,17 +247,23 @@ pub fn remove(groups: &[Group]) -> Result<()> {
 }
 
 fn remove_below(dir: &Path) -> Result<()> {
+    below(dir)?.iter().try_for_each(|dir| remove_below(dir))?;
+    remove_group(dir)
+}
+
+fn below(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
         entries => entries.with_context(|| format!("cannot read {dir:?}"))?,
     };
+    let mut dirs = Vec::new();
     for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            remove_below(&entry.path())?;
+            dirs.push(entry.path());
         }
     }
-    remove_group(dir)
+    Ok(dirs)
 }
 
 // ---- the freezer ---------------------------------------------------------------

@@ -4,10 +4,12 @@ use super::{
     cgroup, hooks, idmap, namespaces, notify, resources, spec,
     state::{self, Container, PidFile, PidfdSocket, Record, States, Status},
     story::{self, Word},
+    systemd::Unit,
 };
 use crate::{
-    config::Config,
+    config::{Config, DeviceRule},
     container::{find::start_time, record, relay::Relay, streams::Streams, supervise},
+    filter::ebpf::Answer,
     layers::cgroup::version,
     sys,
 };
@@ -36,12 +38,20 @@ pub struct Wish {
     pub groups: Groups,
 }
 
-/// Whether it has cgroups of its own.
+/// Who makes its cgroups.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Groups {
-    Made,
-    /// It stays in those of who makes it, and what its config.json says of limits is not for us.
+    ByUs,
+    /// --systemd-cgroup
+    BySystemd,
+    /// Nobody: it stays in those of who makes it, and what its config.json says of limits is not for us.
     Left,
+}
+
+/// What is written to its cgroups, and what may be opened in there.
+struct Limits {
+    settings: Vec<resources::Setting>,
+    devices: Vec<(Answer, DeviceRule)>,
 }
 
 /// All of the container but its command, which waits to be started. Its first process is whose child it becomes when
@@ -49,16 +59,24 @@ pub enum Groups {
 pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Container> {
     let bundle = wish.bundle.canonicalize().with_context(|| format!("--bundle {:?}", wish.bundle))?;
     let (spec, raw) = spec::read(&bundle)?;
-    let limits = limits(&spec).filter(|_| wish.groups == Groups::Made);
-    let settings = limits.map_or(Ok(vec![]), |limits| resources::settings(version(), limits))?;
-    let devices = limits.map_or(vec![], |limits| resources::device_rules(version(), limits));
-    let wanted = match wish.groups {
-        Groups::Made => cgroup::find(&cgroups_path(&spec, &wish.id))?,
-        Groups::Left => vec![],
+    let by_systemd = wish.groups == Groups::BySystemd;
+    let unit = by_systemd.then(|| Unit::named(&cgroups_path(&spec), &wish.id)).transpose()?;
+    let path = match (&unit, cgroups_path(&spec)) {
+        (Some(unit), _) => unit.path(),
+        (None, path) if path.is_empty() => format!("rubber-oci-{}", wish.id).into(),
+        (None, path) => path.into(),
+    };
+    let (limits, wanted) = match wish.groups {
+        Groups::Left => (Limits { settings: vec![], devices: vec![] }, vec![]),
+        _ => (limits(&spec)?, cgroup::find(&path)?),
     };
     // Once for what it says, before anything is there.
     spec::config(&wish.id, &spec, &raw, &bundle, &wanted)?;
     let (dir, lock) = states.claim(&wish.id)?;
+    // Before there is a record that says they are ours: by it their processes would be killed.
+    cgroup::ensure_free(&wanted).inspect_err(|_| {
+        let _ = state::remove(&dir);
+    })?;
     let record = Record {
         version: state::VERSION,
         id: wish.id.clone(),
@@ -68,22 +86,23 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
         first: None,
         ready: false,
         groups: wanted.clone(),
+        unit,
         config: raw.clone(),
     };
     let mut container = Container { record, dir };
     let outcome = container.save().and_then(|()| {
-        let groups = cgroup::make(wanted, &settings)?;
-        container.record.groups = groups;
-        container.save()?;
-        cgroup::filter_devices(&container.record.groups, &devices)?;
+        if container.record.unit.is_none() {
+            make_groups(&mut container, &limits)?;
+        }
         let mut config = spec::config(&wish.id, &spec, &raw, &bundle, &container.record.groups)?;
         config.streams = streams;
+        config.bundle.by_systemd = by_systemd;
         config.bundle.lock = Some(lock);
         config.bundle.door = Some(state::open_door(&container.dir)?);
         config.bundle.preserved = wish.preserve_fds;
         config.bundle.listener = notify::connect(&config)?;
         idmap::hold(&config)?;
-        make(&config, &mut container, wish)
+        make(&config, &mut container, wish, &limits)
     });
     if outcome.is_err() {
         // The error is what counts. What cannot be removed now, delete --force will.
@@ -92,20 +111,34 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
     outcome.map(|()| container)
 }
 
-fn limits(spec: &Spec) -> Option<&LinuxResources> {
-    spec.linux().as_ref().and_then(|linux| linux.resources().as_ref())
+fn limits(spec: &Spec) -> Result<Limits> {
+    let none = LinuxResources::default();
+    let given = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()).unwrap_or(&none);
+    let devices = resources::device_rules(version(), given);
+    Ok(Limits { settings: resources::settings(version(), given)?, devices })
 }
 
-fn cgroups_path(spec: &Spec, id: &str) -> PathBuf {
-    let given = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
-    given.filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| format!("rubber-oci-{id}").into())
+fn cgroups_path(spec: &Spec) -> String {
+    let given = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
+    given.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn make(config: &Config, container: &mut Container, wish: &Wish) -> Result<()> {
+fn make_groups(container: &mut Container, limits: &Limits) -> Result<()> {
+    container.record.groups = cgroup::make(container.record.groups.clone(), &limits.settings)?;
+    container.save()?;
+    cgroup::filter_devices(&container.record.groups, &limits.devices)
+}
+
+fn make(config: &Config, container: &mut Container, wish: &Wish, limits: &Limits) -> Result<()> {
     let raw = container.record.config.clone();
     let pidfd_socket = wish.pidfd_socket.as_deref().map(PidfdSocket::open).transpose()?;
     story::make(config, |word, child| {
         match word {
+            Word::Ungrouped => {
+                let unit = container.record.unit.as_ref().context("it has no unit of systemd's")?;
+                unit.start(child, &limits.settings)?;
+                make_groups(container, limits)?;
+            }
             Word::Unmapped => namespaces::map(child.as_raw(), &config.bundle.ids)?,
             Word::First(pid) => {
                 let began = start_time(*pid).context("the container's first process has just ended")?;
@@ -151,6 +184,11 @@ pub fn start(container: &Container) -> Result<()> {
         .context("nobody waits to be started any more (killed, or started meanwhile)")?;
     if let Some((_, text)) = told.split_once(' ') {
         bail!("{text}");
+    }
+    // What execve(2) closes it closes in no order that one may count on, and some look at the state at once: buildah.
+    let begin = Instant::now();
+    while container.status() == Status::Created && begin.elapsed() < PATIENCE {
+        sleep(Duration::from_micros(100));
     }
     let hooks = spec::hooks(&container.record.config, "poststart")?;
     if let Err(error) = hooks::run(&hooks, &container.state(Status::Running).to_string()) {
@@ -228,6 +266,8 @@ pub fn delete(container: &Container, force: Force) -> Result<()> {
         // Nobody has started it: no command ends with it.
         Status::Created => end(container)?,
         Status::Creating if force == Force::No => bail!("cannot delete a container while it is made"),
+        // Who waits for the end of its output, as buildah does, comes when it has closed that and is not dead yet.
+        Status::Running if container.is_ending() => end(container)?,
         Status::Running | Status::Paused if force == Force::No => bail!(
             "cannot delete container {} that is not stopped: {} (kill it first, or --force)",
             container.record.id,
@@ -254,6 +294,7 @@ pub fn delete_remains(states: &States, id: &str) -> Result<()> {
 
 fn clear(container: &Container) -> Result<()> {
     cgroup::remove(&container.record.groups)?;
+    container.record.unit.as_ref().map_or(Ok(()), Unit::stop)?;
     container.remove()
 }
 
@@ -288,7 +329,10 @@ pub fn resume(container: &Container) -> Result<()> {
 
 pub fn update(container: &Container, resources: &LinuxResources) -> Result<()> {
     ensure!(container.status() != Status::Stopped, "container not running: stopped");
-    cgroup::change(&container.record.groups, &resources::settings(version(), resources)?)
+    let settings = resources::settings(version(), resources)?;
+    // It has the first word, and the files have ours.
+    container.record.unit.as_ref().map_or(Ok(()), |unit| unit.change(&settings))?;
+    cgroup::change(&container.record.groups, &settings)
 }
 
 /// The end of a terminal that a client waits for.

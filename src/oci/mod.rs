@@ -26,6 +26,7 @@ mod schedule;
 mod spec;
 mod state;
 mod story;
+mod systemd;
 pub mod write;
 
 pub use cli::main;
@@ -59,6 +60,8 @@ pub struct Bundle {
     pub schedule: schedule::Schedule,
     pub rows_and_columns: Option<(u16, u16)>,
     pub groups: Vec<cgroup::Group>,
+    /// The first of them is made when there is a process to be in it: see `systemd`.
+    pub by_systemd: bool,
     /// Descriptors above 2 that the command gets.
     pub preserved: u32,
     pub hooks: Hooks,

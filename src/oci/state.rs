@@ -5,7 +5,7 @@
 //! descriptor that closes when it becomes the command, however that comes about. A number alone is no process:
 //! with it stands when it began.
 
-use super::{cgroup, cgroup::Group};
+use super::{cgroup, cgroup::Group, systemd::Unit};
 use crate::{
     container::{find::start_time, terminal},
     sys,
@@ -45,6 +45,9 @@ pub struct Record {
     #[serde(default)]
     pub ready: bool,
     pub groups: Vec<Group>,
+    /// Whose groups they are, with --systemd-cgroup.
+    #[serde(default)]
+    pub unit: Option<Unit>,
     /// config.json, as it was when the container was made.
     pub config: Value,
 }
@@ -178,6 +181,16 @@ impl Container {
         let stat = read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let is_dead = stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']));
         (start_time(pid)? == began && !is_dead).then_some(Pid::from_raw(pid))
+    }
+
+    /// Whether pid 1 is on its way out: PF_EXITING, of the flags that are field 9 in proc_pid_stat(5).
+    pub fn is_ending(&self) -> bool {
+        const PF_EXITING: u64 = 4;
+        let Some(pid) = self.alive() else { return true };
+        let stat = read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let behind_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let flags = behind_name.split(' ').nth(6).and_then(|word| word.parse::<u64>().ok());
+        flags.is_none_or(|flags| flags & PF_EXITING != 0)
     }
 
     /// Held, so that its number cannot become another's.

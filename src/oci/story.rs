@@ -1,6 +1,6 @@
 //! How a container comes to be in two steps, in order.
 
-use super::{devices, hooks, mounts, namespaces, notify, process, root, schedule};
+use super::{devices, hooks, mounts, namespaces, notify, process, root, schedule, systemd};
 use crate::{
     Exit,
     config::Config,
@@ -24,6 +24,7 @@ use std::{
 /// clocks last, as both are for the next process forked.
 #[rustfmt::skip]
 pub const CHILD: &[Step] = &[
+    row(Memory,  "have systemd make the cgroup", systemd::ask).when(|config| config.bundle.by_systemd),
     row(Memory,  "join the cgroups", super::cgroup::join).when(super::cgroup::any),
     row(Process, "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
     row(Process, "join the namespaces it is given", namespaces::join).when(namespaces::any_joined),
@@ -88,6 +89,8 @@ pub const STARTED: &[Step] = &[
 /// What the processes of a container tell their maker, one a line, and wait for the answer.
 #[derive(Serialize, Deserialize)]
 pub enum Word {
+    /// It is in no cgroup of the container's yet: systemd wants a process for one.
+    Ungrouped,
     /// There is a user namespace, and nobody is anybody in it.
     Unmapped,
     /// Pid 1 is this one.

@@ -1,6 +1,6 @@
 //! docs/conformance.md, made of the tests: which section of the specification is held by which.
 
-use crate::{containerd, podman};
+use crate::{buildah, containerd, podman};
 use std::fmt::Write;
 
 /// The sections of the OCI runtime specification 1.2 that say what a runtime on Linux does.
@@ -30,7 +30,10 @@ const NOT: &[(&str, &str)] = &[
         "`apparmorProfile` and `selinuxLabel` are refused where the kernel has none: only that was tried",
     ),
     ("config.md, Mounts", "`remount` is refused: a mount is made as it is to be"),
-    ("config-linux.md, Cgroups Path", "systemd's `slice:prefix:name` and `--systemd-cgroup` are refused"),
+    (
+        "config-linux.md, Cgroups Path",
+        "with `--systemd-cgroup` as an ordinary user it is refused, and `org.systemd.property.*` is not read",
+    ),
     ("config-linux.md, Cgroup ownership", "the cgroup of a container with ids of its own stays root's"),
     ("config-linux.md, Allowed Device list", "`update` changes it on version 1 only"),
     ("config-linux.md, Memory", "`kernel` and `checkBeforeUpdate` are ignored"),
@@ -50,6 +53,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("crash", include_str!("crash.rs")),
     ("fields", include_str!("fields.rs")),
     ("sections", include_str!("sections.rs")),
+    ("systemd", include_str!("systemd.rs")),
 ];
 
 /// `/// spec: FILE, SECTION` above a test, and whose test it is.
@@ -77,9 +81,10 @@ fn page() -> String {
     );
     let _ = writeln!(
         page,
-        "Beside these, {} things that people do with podman and {} that they do with containerd's `ctr` are tried with \
-         rubber in\nrunc's place: `tests/oci/podman.rs` and `containerd.rs`.\n\n| section | test | result |\n| --- | --- | --- |",
+        "Beside these, {} things that people do with podman, {} with buildah and {} with containerd's `ctr` are tried with \
+         rubber in\nrunc's place: `tests/oci/podman.rs`, `buildah.rs` and `containerd.rs`.\n\n| section | test | result |\n| --- | --- | --- |",
         podman::CASES.len(),
+        buildah::CASES.len(),
         containerd::CASES.len()
     );
     for section in SECTIONS {

@@ -1,7 +1,10 @@
 //! The life in two steps, when somebody on the way is gone, hangs, or comes twice: each has its outcome, and leaves
 //! nothing.
 
-use crate::bundle::{Bundle, bundle};
+use crate::{
+    bundle::{Bundle, bundle},
+    lab,
+};
 use nix::{
     sys::stat::Mode,
     unistd::{Pid, mkfifo},
@@ -9,7 +12,7 @@ use nix::{
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     path::PathBuf,
     process::{Child, Stdio},
     thread::sleep,
@@ -192,4 +195,25 @@ fn hooks_that_hang_or_fail_at_each_moment() {
     bundle.ok(&["delete", "--force", "c"]);
     assert!(bundle.dir.join("last").exists());
     bundle.nothing_is_left("c");
+}
+
+/// buildah does: it looks at the state as soon as the start has returned, and deletes when the output has its end.
+///
+/// spec: runtime.md, Start
+#[test]
+fn who_comes_at_once_finds_it_started_and_may_delete_it_when_its_output_ends() {
+    let bundle = bundle!();
+    bundle.command("echo said");
+    for _ in 0..if lab::few() { 5 } else { 40 } {
+        let mut create = bundle.rubber(&["create", "c"]).stdout(Stdio::piped()).spawn().unwrap();
+        assert!(create.wait().unwrap().success());
+        bundle.ok(&["start", "c"]);
+        let status = bundle.state("c")["status"].clone();
+        assert!(status == "running" || status == "stopped", "{status}");
+        let mut said = String::new();
+        create.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "said\n");
+        bundle.ok(&["delete", "c"]);
+        bundle.nothing_is_left("c");
+    }
 }

@@ -3,6 +3,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod buildah;
 mod bundle;
 mod conformance;
 mod containerd;
@@ -11,5 +12,6 @@ mod fields;
 mod hand;
 mod podman;
 mod sections;
+mod systemd;
 mod written;
 mod wrong;

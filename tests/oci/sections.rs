@@ -6,7 +6,7 @@ use crate::{
     lab,
 };
 use serde_json::{Value, json};
-use std::fs;
+use std::{fs, path::Path, process::Command};
 
 fn namespace(bundle: &Bundle, kind: &str) {
     bundle.edit(|config| {
@@ -199,6 +199,27 @@ fn a_cgroup_is_where_it_was_asked_for() {
     bundle.nothing_is_left("c");
 }
 
+/// Nor one below it: whoever is in there would be killed with the container.
+///
+/// spec: config-linux.md, Cgroups Path
+#[test]
+fn a_cgroup_with_processes_of_others_is_not_taken() {
+    let bundle = bundle!();
+    let tree = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new).into_iter().find(|dir| dir.is_dir());
+    let group = tree.unwrap().join(bundle.group());
+    let mut other = Command::new("sleep").arg("600").spawn().unwrap();
+    for dir in [group.clone(), group.join("below")] {
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("cgroup.procs"), other.id().to_string()).unwrap();
+        let error = bundle.fails(&["create", "c"]);
+        assert!(error.contains("has processes already"), "{error}");
+        assert!(other.try_wait().unwrap().is_none(), "{dir:?}: it was killed");
+        assert!(!bundle.dir.join("states/c").exists());
+    }
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
 /// spec: features.md, features
 #[test]
 fn features_are_told() {
@@ -211,6 +232,7 @@ fn features_are_told() {
     assert!(has(&told["linux"]["namespaces"], "time"));
     assert!(has(&told["linux"]["seccomp"]["actions"], "SCMP_ACT_NOTIFY"));
     assert_eq!(told["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+    assert_eq!(told["linux"]["cgroup"]["systemd"], true);
     assert_eq!(told["linux"]["intelRdt"]["enabled"], false);
 }
 

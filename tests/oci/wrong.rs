@@ -25,7 +25,8 @@ fn fields_that_are_wrong_are_told_in_words_and_leave_nothing() {
     let mut tried = 0;
     for (number, (path, wrong)) in wrongs(&whole).into_iter().enumerate() {
         // Seven has no divisor in common with the number of ways: each way comes to some fields.
-        if !all && number % 7 != 0 {
+        // (A name that was too long once left a state that nothing removed.)
+        if !all && number % 7 != 0 && path != "/linux/cgroupsPath" {
             continue;
         }
         tried += 1;

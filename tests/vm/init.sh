@@ -24,6 +24,10 @@ main() {
 }
 
 find_user() {
+    if [ "$systemd" ]; then
+        session=/sys/fs/cgroup/system.slice/rubber-vm.service home=/root runtime=''
+        return
+    fi
     if [ "$user" = root ]; then
         session=/sys/fs/cgroup/session home=/root runtime=''
         return
@@ -55,6 +59,7 @@ start() {
 
 # What the command left running would keep its output open.
 stop_the_rest() {
+    [ -z "$systemd" ] || return
     for group in /sys/fs/cgroup/*/; do
         [ "$group" = /sys/fs/cgroup/init/ ] || echo 1 >"$group/cgroup.kill"
     done

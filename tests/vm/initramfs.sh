@@ -18,10 +18,11 @@ main() {
     show_again
     provide_modules
     make_learner
-    make_cgroups
+    if [ "$systemd" ]; then write_units; else make_cgroups; fi
     hostname vm
     ip link set lo up
     umount /proc /dev
+    [ -z "$systemd" ] || exec switch_root /root "$systemd" --unit=rubber-vm.service --log-target=kmsg
     exec switch_root /root /run/vm/busybox sh /run/vm/init.sh
 }
 
@@ -120,6 +121,38 @@ make_cgroups() {
             cd /root/sys/fs/cgroup
         done
     fi
+    cd /
+}
+
+# The few units there are. Those of a Debian would start udev, a journal and more, which takes a minute here; the bus
+# has to have its usual names, or systemd does not look for it.
+write_units() {
+    mkdir -p /root/run/systemd/system /root/run/dbus
+    cd /root/run/systemd/system
+    cat >rubber-vm.service <<'END'
+[Unit]
+DefaultDependencies=no
+Requires=dbus.service
+After=dbus.service
+[Service]
+ExecStart=/run/vm/busybox sh /run/vm/init.sh
+Delegate=yes
+END
+    cat >dbus.socket <<'END'
+[Unit]
+DefaultDependencies=no
+[Socket]
+ListenStream=/run/dbus/system_bus_socket
+END
+    cat >dbus.service <<'END'
+[Unit]
+DefaultDependencies=no
+Requires=dbus.socket
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation
+END
     cd /
 }
 

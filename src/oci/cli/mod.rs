@@ -39,11 +39,11 @@ struct Cli {
     /// Accepted, as runc does: there is nothing more to tell
     #[arg(long)]
     debug: bool,
-    /// Have systemd make the cgroups: not supported yet
+    /// Have systemd make the cgroup: cgroupsPath is slice:prefix:name
     #[arg(long)]
     systemd_cgroup: bool,
-    /// Who makes the cgroups, as crun has it: cgroupfs, or disabled, and then nobody does (podman run --cgroups disabled)
-    #[arg(long, value_name = "MANAGER", default_value = "cgroupfs", value_parser = ["cgroupfs", "disabled"])]
+    /// Who makes the cgroups, as crun has it: cgroupfs, systemd, or disabled, and then nobody does
+    #[arg(long, value_name = "MANAGER", default_value = "cgroupfs", value_parser = ["cgroupfs", "systemd", "disabled"])]
     cgroup_manager: String,
     /// Accepted, as runc does: whether cgroups are ours to make is found out
     #[arg(long, value_name = "true|false|auto", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -176,17 +176,21 @@ pub fn main(words: Vec<OsString>) -> Result<u8> {
 
 impl Cli {
     fn main(self) -> Result<u8> {
-        ensure!(!self.systemd_cgroup, "--systemd-cgroup is not supported yet: have the client use cgroupfs");
         let states = States::open(self.root)?;
         let find = |id: &str| states.find(id);
-        let groups = if self.cgroup_manager == "disabled" { Groups::Left } else { Groups::Made };
+        let groups = match &*self.cgroup_manager {
+            "disabled" => Groups::Left,
+            "systemd" => Groups::BySystemd,
+            _ if self.systemd_cgroup => Groups::BySystemd,
+            _ => Groups::ByUs,
+        };
         match self.command {
-            Command::Create(new) => create(&states, new, groups).map(|_| 0),
+            Command::Create(new) => create(&states, new.wish(groups)).map(|_| 0),
             Command::Start { id } => life::start(&find(&id)?).map(|()| 0),
             Command::Run { new, detach: true } => {
-                create(&states, new, groups).and_then(|it| started(&it)).map(|()| 0)
+                create(&states, new.wish(groups)).and_then(|it| started(&it)).map(|()| 0)
             }
-            Command::Run { new, detach: false } => run(&states, new, groups),
+            Command::Run { new, detach: false } => run(&states, new.wish(groups)),
             Command::State { id } => {
                 let container = find(&id)?;
                 print(&container.state(container.status())).map(|()| 0)
@@ -216,10 +220,9 @@ impl New {
     }
 }
 
-fn create(states: &States, new: New, groups: Groups) -> Result<Container> {
+fn create(states: &States, wish: life::Wish) -> Result<Container> {
     // Who runs /proc/self/exe in a container gets hold of a program that nobody can write to.
     seal::cover_program()?;
-    let wish = new.wish(groups);
     let has_terminal = has_terminal(&wish)?;
     let streams = match (&wish.console_socket, has_terminal) {
         (Some(socket), true) => life::console(socket)?,
@@ -242,9 +245,8 @@ fn started(container: &Container) -> Result<()> {
     })
 }
 
-fn run(states: &States, new: New, groups: Groups) -> Result<u8> {
+fn run(states: &States, wish: life::Wish) -> Result<u8> {
     seal::cover_program()?;
-    let wish = new.wish(groups);
     ensure!(
         wish.console_socket.is_none(),
         "cannot use console socket if rubber-oci will not detach or allocate tty"
