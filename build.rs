@@ -44,7 +44,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut archive = Vec::new();
     for name in files()? {
-        if name.starts_with("workshop/") && name.ends_with("/exercise.rs") {
+        if name.starts_with("workshop/")
+            && ["/exercise.rs", "/config.json"].iter().any(|exercise| name.ends_with(exercise))
+        {
             // A learner may be at work in it, which is no reason to build this again.
             if let Some(text) = exercise(&name) {
                 append(&mut archive, &name, 0o644, &text);

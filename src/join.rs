@@ -7,24 +7,18 @@ use crate::{
     config::Config,
     container::{relay::Relay, supervise, terminal},
     layers::{Layer, *},
-    narrate,
     run::{Step, row, take},
     sys,
 };
 use Layer::*;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::{
     fcntl::{AT_FDCWD, OFlag, openat},
     sched::CloneFlags,
-    sys::{memfd::MFdFlags, stat::Mode},
+    sys::stat::Mode,
     unistd::Pid,
 };
-use std::{
-    ffi::{CStr, CString},
-    fs::{File, read_link},
-    os::fd::{AsRawFd, OwnedFd},
-    os::unix::ffi::OsStringExt,
-};
+use std::{fs::read_link, os::fd::OwnedFd};
 
 /// What the host does. The groups first, so that all that follows is counted; hidden before anybody in there
 /// could see us; and all namespaces at once, as the user namespace gives us the right to join the others.
@@ -122,29 +116,4 @@ pub fn join_root(config: &Config) -> Result<()> {
     sys::fchdir(&target(config)?.root)?;
     sys::chroot(std::path::Path::new("."))?;
     sys::chdir(std::path::Path::new("/"))
-}
-
-/// Goes on as a copy of ourselves in memory that is sealed: whoever gets hold of /proc/PID/exe in there, and
-/// has it executed, must not come by a way to write to the program on the host (CVE-2019-5736).
-pub fn seal_program() -> Result<()> {
-    let own = CString::new("/proc/self/exe")?;
-    let is_sealed = read_link("/proc/self/exe")?.into_os_string().into_vec().starts_with(b"/memfd:");
-    if is_sealed || narrate::is_dry() {
-        return Ok(());
-    }
-    let copy = nix::sys::memfd::memfd_create(c"rubber", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
-        .context("memfd_create(\"rubber\")")?;
-    let mut program = File::open(own.to_str()?).context("cannot read our own program: is /proc mounted?")?;
-    let mut copy = File::from(copy);
-    std::io::copy(&mut program, &mut copy)?;
-    sys::fcntl_seal(&copy)?;
-    let strings = |all: Vec<std::ffi::OsString>| {
-        all.into_iter().map(|word| CString::new(word.into_vec())).collect::<Result<Vec<_>, _>>()
-    };
-    let args = strings(std::env::args_os().collect())?;
-    let env = std::env::vars_os().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
-    let env = env.map(CString::new).collect::<Result<Vec<_>, _>>()?;
-    let none: &CStr = c"";
-    let Err(errno) = nix::unistd::execveat(&copy, none, &args, &env, nix::fcntl::AtFlags::AT_EMPTY_PATH);
-    bail!("execveat({}, \"\"): {errno}", copy.as_raw_fd())
 }

@@ -35,6 +35,7 @@ mod learn;
 mod oci;
 mod place;
 mod removal;
+mod seal;
 mod setuid;
 mod show;
 mod step;

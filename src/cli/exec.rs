@@ -11,7 +11,7 @@ use crate::{
     image::Store,
     join::{self, Target},
     narrate::{self, Form, Narrator},
-    sys,
+    seal, sys,
 };
 use anyhow::{Result, bail};
 use std::{
@@ -62,7 +62,7 @@ pub struct Exec {
 
 impl Exec {
     pub fn main(self, store: &Store) -> Result<u8> {
-        join::seal_program()?;
+        seal::seal_program()?;
         let form = match self.explain {
             Some(run::Explain::Json) => Form::Json,
             Some(run::Explain::Text) => Form::Text,

@@ -255,7 +255,8 @@ fn solution(checkout: &Checkout, chapter: &Chapter, give_up: bool) -> Result<u8>
         progress.give_up(chapter);
         progress.write()?;
     }
-    print(&fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?)?;
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    print(&if chapter.bundle { learn::with_own_ids(&text) } else { text })?;
     Ok(0)
 }
 
@@ -298,7 +299,7 @@ fn reset(checkout: &Checkout, chapter: &Chapter) -> Result<u8> {
 
 /// Copies the file beside itself, to the first free of `exercise.rs.1`, `.2` and so on.
 fn backup(file: &Path) -> Result<PathBuf> {
-    let numbered = |number: u32| file.with_extension(format!("rs.{number}"));
+    let numbered = |number: u32| PathBuf::from(format!("{}.{number}", file.display()));
     let free = (1..).map(numbered).find(|path| !path.exists()).context("no free name for a backup")?;
     fs::copy(file, &free).with_context(|| format!("cannot write {}", free.display()))?;
     Ok(free)

@@ -14,10 +14,9 @@ use crate::{
     },
     facts,
     image::{self, Image, Pull, Store},
-    join,
     layers::{Layer, Layers, namespaces::Namespace},
     narrate::{self, Form, Narrator},
-    oci, run,
+    oci, run, seal,
     show::portrait::{Asked, Outside},
     sys,
 };
@@ -169,7 +168,7 @@ impl Run {
         let layers = self.layers()?;
         // Before the story begins: it is told by who goes on.
         if self.is_seen_inside()? && !self.dry_run {
-            join::seal_program()?;
+            seal::seal_program()?;
         }
         narrate::start(self.narrator());
         let (name, words) = self.image_and_command();

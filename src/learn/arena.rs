@@ -3,7 +3,7 @@
 //! Three processes: `rubber learn` waits outside with a clock; `arena` leaves the host's namespaces; the
 //! `warden` is pid 1 in there, and with it the kernel kills whatever the attempt has started.
 
-use super::{ground, witness};
+use super::{bundle, ground, witness};
 use crate::sys;
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -23,6 +23,7 @@ use std::{
 };
 
 /// What is to be tried.
+#[derive(Default)]
 pub struct Attempt {
     /// The learner's rubber.
     pub binary: PathBuf,
@@ -32,6 +33,8 @@ pub struct Attempt {
     pub flags: Vec<String>,
     /// What the container tries against the arena.
     pub attacks: Vec<String>,
+    /// A config.json, of which a container is made in place of all that: see `bundle`.
+    pub bundle: Option<String>,
 }
 
 /// The warden gives an attempt less than this; beyond it the warden itself is in trouble.
@@ -86,8 +89,12 @@ fn read_in_time(mut file: File, arena: Pid) -> Result<Vec<u8>> {
 fn enter(attempt: &Attempt, groups: &[PathBuf], out: File) -> Result<u8> {
     ground::join(groups)?;
     // Opened here, where their names still mean the host's files.
-    let learners = File::open(&attempt.binary).with_context(|| attempt.binary.display().to_string())?;
-    let own = File::open("/proc/self/exe").context("cannot find our own binary: is /proc mounted?")?;
+    let open_own = || File::open("/proc/self/exe").context("cannot find our own binary: is /proc mounted?");
+    let learners = match attempt.bundle {
+        Some(_) => open_own()?,
+        None => File::open(&attempt.binary).with_context(|| attempt.binary.display().to_string())?,
+    };
+    let own = open_own()?;
     ground::leave_user_namespace()?;
     let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
     flags |= CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID;
@@ -98,7 +105,10 @@ fn enter(attempt: &Attempt, groups: &[PathBuf], out: File) -> Result<u8> {
 }
 
 fn guard(attempt: &Attempt, groups: &[PathBuf], binaries: (File, File), mut out: File) -> Result<u8> {
-    let facts = ground::prepare(binaries, groups).and_then(|()| witness::watch(attempt));
+    let facts = ground::prepare(binaries, groups).and_then(|()| match &attempt.bundle {
+        Some(config) => bundle::watch(config),
+        None => witness::watch(attempt),
+    });
     let facts = facts.map_err(|error| format!("{error:#}"));
     out.write_all(&serde_json::to_vec(&facts)?)?;
     Ok(0)

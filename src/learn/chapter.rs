@@ -17,6 +17,9 @@ pub struct Chapter {
     pub title: String,
     pub minutes: Minutes,
     pub teaches: Vec<String>,
+    /// What is written is no layer but a bundle's config.json: see `bundle`.
+    #[serde(default)]
+    pub bundle: bool,
     /// For `rubber run`, with `{run.id}` and the like filled in.
     #[serde(default)]
     pub flags: Vec<String>,
@@ -184,7 +187,7 @@ impl Chapter {
     }
 
     pub fn exercise(&self) -> PathBuf {
-        self.dir.join("exercise.rs")
+        self.dir.join(if self.bundle { "config.json" } else { "exercise.rs" })
     }
 
     /// As the learner sees it named: `05 uts`.

@@ -3,7 +3,7 @@
 use super::{
     Chapter, Checkout, Outcome, Progress,
     build::{self, Built},
-    proof,
+    bundle, proof,
 };
 use crate::{Exit, doctor, narrate};
 use anyhow::{Result, bail};
@@ -20,9 +20,13 @@ pub fn check(checkout: &Checkout, chapter: &Chapter, progress: &Progress) -> Res
         let again = format!("rubber learn reset {:02} brings it as it came", chapter.number());
         bail!(Exit(2, format!("{file} is not there: {again}")));
     }
+    if chapter.bundle {
+        narrate::warn(format_args!("making a container of your config.json, then asking the kernel ..."));
+        return bundle::prove(checkout, chapter);
+    }
     let all = Chapter::all(checkout)?;
     // What the learner has finished is theirs in later chapters, too. The shipped layers stand in for the rest.
-    let is_own = |other: &&Chapter| other.id == chapter.id || progress.stands(other);
+    let is_own = |other: &&Chapter| !other.bundle && (other.id == chapter.id || progress.stands(other));
     let own: Vec<_> = all.iter().filter(is_own).collect();
     narrate::warn(format_args!("building your {} layer, then asking the kernel ...", chapter.layer()));
     match build::build(checkout, &own)? {
@@ -41,6 +45,7 @@ pub fn check_with(
 ) -> Result<(Outcome, Value)> {
     match why_not_here(chapter) {
         Some(why) => Ok((Outcome::Cannot { why }, Value::Null)),
+        None if chapter.bundle => bundle::prove(checkout, chapter),
         None => proof::prove(checkout, chapter, binary, stage.as_deref().unwrap_or(chapter.layer())),
     }
 }

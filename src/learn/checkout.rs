@@ -42,6 +42,10 @@ impl Checkout {
 
     /// The finished layer of a chapter.
     pub fn solution(&self, chapter: &Chapter) -> PathBuf {
+        if chapter.bundle {
+            let user = if nix::unistd::geteuid().is_root() { "" } else { "-user" };
+            return chapter.dir.join(format!("solution{user}.json"));
+        }
         self.root.join("src/layers").join(chapter.layer()).with_extension("rs")
     }
 

@@ -30,6 +30,10 @@ pub fn diff(checkout: &Checkout, from: &Chapter, to: &Chapter) -> Result<String>
     if from.number() >= to.number() {
         bail!(crate::Exit(2, format!("{} does not come before {}: name the earlier first", from.id, to.id)));
     }
+    if let Some(bundle) = [from, to].into_iter().find(|chapter| chapter.bundle) {
+        let instead = "rubber run --dry-run --format oci prints what can be compared";
+        bail!(crate::Exit(2, format!("{} builds no layer, but a config.json: {instead}", bundle.name())));
+    }
     if let Some(why) = [from, to].into_iter().find_map(why_not_here) {
         bail!(crate::Exit(3, format!("this machine cannot tell: {why}")));
     }
@@ -74,7 +78,7 @@ pub fn diff(checkout: &Checkout, from: &Chapter, to: &Chapter) -> Result<String>
 fn facts(chapter: &Chapter, flags: &[String]) -> Result<Value> {
     let binary = std::env::current_exe().context("cannot find our own binary")?;
     let layer = Some(chapter.layer().into());
-    let facts = arena::run(&Attempt { binary, layer, flags: flags.to_vec(), attacks: vec![] })?;
+    let facts = arena::run(&Attempt { binary, layer, flags: flags.to_vec(), attacks: vec![], bundle: None })?;
     if facts["run"]["genuine"] != true {
         bail!("{} does not run here: {}", chapter.name(), facts["run"]["error"]);
     }

@@ -65,7 +65,7 @@ pub fn init(dir: &Path, crates: Crates) -> Result<String> {
 
 /// The chapter's exercise as it came: with the checkout, or in this binary.
 pub fn original(checkout: &Checkout, chapter: &Chapter) -> Result<Vec<u8>> {
-    let wanted = format!("workshop/{}/exercise.rs", chapter.id);
+    let wanted = checkout.short(&chapter.exercise());
     if let Some(text) = pristine::exercise(checkout.root(), &wanted) {
         return Ok(text);
     }

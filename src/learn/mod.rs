@@ -4,12 +4,13 @@
 //! runs in), `asked` (for what), `witness` (watches from the arena's side), `probe` (tells what it sees
 //! inside), `attack` (what it tries in there) and `targets` (what it tries it on), `expect` (comparisons over
 //! what was found), `verdict` and `proof` (what that means), `screen` (what the learner reads), `progress`,
-//! `watch`.
+//! `watch`. A chapter without a layer has a config.json instead: `bundle`.
 
 mod arena;
 mod asked;
 mod attack;
 mod build;
+mod bundle;
 mod chapter;
 mod check;
 mod checkout;
@@ -29,6 +30,7 @@ mod verdict;
 mod watch;
 mod witness;
 
+pub use bundle::with_own_ids;
 pub use chapter::Chapter;
 pub use check::{check, check_with, why_not_here};
 pub use checkout::Checkout;

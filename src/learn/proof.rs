@@ -26,8 +26,13 @@ pub fn prove(
     let mut earlier = runnable(&until);
     let flags = |earlier: &[&Chapter]| earlier.iter().flat_map(|chapter| chapter.flags.clone()).collect();
     let and_own = |flags: Vec<String>| flags.into_iter().chain(chapter.all_flags().cloned()).collect();
-    let mut attempt =
-        Attempt { binary, layer: Some(layer.into()), flags: and_own(flags(&earlier)), attacks: vec![] };
+    let mut attempt = Attempt {
+        binary,
+        layer: Some(layer.into()),
+        flags: and_own(flags(&earlier)),
+        attacks: vec![],
+        bundle: None,
+    };
     let mut facts = arena::run(&attempt)?;
     // What the arena lacks for an earlier chapter is known only now.
     let all_of_them = earlier.len();
@@ -45,6 +50,7 @@ pub fn prove(
         layer: until.last().map(|chapter| chapter.layer().into()),
         flags: flags(&earlier),
         attacks: chapter.shown_here().map(|attack| attack.id.clone()).collect(),
+        bundle: None,
     };
     facts["baseline"] = arena::run(&without)?;
     if let Some(why) = unproved(chapter, &facts["baseline"])? {

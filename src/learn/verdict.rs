@@ -122,6 +122,25 @@ pub fn judge(
     })))
 }
 
+/// The same of a container from a bundle: what is to hold before step `unwritten` is written.
+pub fn judge_bundle(
+    checkout: &Checkout,
+    chapter: &Chapter,
+    facts: &Value,
+    unwritten: u8,
+) -> Result<Option<Outcome>> {
+    let Some(failed) = failed_check(chapter, |check| check.step < unwritten, facts)? else { return Ok(None) };
+    for diagnosis in chapter.diagnosis.iter().filter(|one| one.step < unwritten) {
+        if concerns(&diagnosis.only, facts) && all_hold(&diagnosis.when, facts)? {
+            return Ok(Some(Outcome::Wrong(shown(checkout, chapter, diagnosis, facts))));
+        }
+    }
+    Ok(Some(Outcome::Wrong(match facts["run"]["made"] == true {
+        true => unnamed(chapter, Some(failed), facts),
+        false => not_started(facts),
+    })))
+}
+
 pub fn not_trusted(run: &Value) -> Option<Finding> {
     if run["flood"] == true || run["timeout"] == true {
         return Some(endless(run["flood"] == true));
@@ -162,7 +181,7 @@ pub fn lacking(chapter: &Chapter, check: Option<&Check>, facts: &Value) -> Resul
 /// The first comparison that does not hold, and the check it belongs to.
 fn failed_check<'a>(
     chapter: &'a Chapter,
-    counts: fn(&Check) -> bool,
+    counts: impl Fn(&Check) -> bool,
     facts: &Value,
 ) -> Result<Option<(&'a Check, &'a str)>> {
     for check in chapter.check.iter().filter(|check| counts(check) && concerns(&check.only, facts)) {

@@ -35,8 +35,17 @@ pub struct Wish {
     pub console_socket: Option<PathBuf>,
     pub pidfd_socket: Option<PathBuf>,
     pub preserve_fds: u32,
+    pub groups: Groups,
+}
+
+/// Who makes its cgroups.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Groups {
+    ByUs,
     /// --systemd-cgroup
-    pub by_systemd: bool,
+    BySystemd,
+    /// Nobody: it stays in those of who makes it, and what its config.json says of limits is not for us.
+    Left,
 }
 
 /// What is written to its cgroups, and what may be opened in there.
@@ -50,13 +59,17 @@ struct Limits {
 pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Container> {
     let bundle = wish.bundle.canonicalize().with_context(|| format!("--bundle {:?}", wish.bundle))?;
     let (spec, raw) = spec::read(&bundle)?;
-    let limits = limits(&spec)?;
-    let unit = wish.by_systemd.then(|| Unit::named(&cgroups_path(&spec), &wish.id)).transpose()?;
-    let wanted = cgroup::find(&match (&unit, cgroups_path(&spec)) {
+    let by_systemd = wish.groups == Groups::BySystemd;
+    let unit = by_systemd.then(|| Unit::named(&cgroups_path(&spec), &wish.id)).transpose()?;
+    let path = match (&unit, cgroups_path(&spec)) {
         (Some(unit), _) => unit.path(),
         (None, path) if path.is_empty() => format!("rubber-oci-{}", wish.id).into(),
         (None, path) => path.into(),
-    })?;
+    };
+    let (limits, wanted) = match wish.groups {
+        Groups::Left => (Limits { settings: vec![], devices: vec![] }, vec![]),
+        _ => (limits(&spec)?, cgroup::find(&path)?),
+    };
     // Once for what it says, before anything is there.
     spec::config(&wish.id, &spec, &raw, &bundle, &wanted)?;
     let (dir, lock) = states.claim(&wish.id)?;
@@ -83,7 +96,7 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
         }
         let mut config = spec::config(&wish.id, &spec, &raw, &bundle, &container.record.groups)?;
         config.streams = streams;
-        config.bundle.by_systemd = wish.by_systemd;
+        config.bundle.by_systemd = by_systemd;
         config.bundle.lock = Some(lock);
         config.bundle.door = Some(state::open_door(&container.dir)?);
         config.bundle.preserved = wish.preserve_fds;

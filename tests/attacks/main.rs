@@ -25,7 +25,8 @@ fn sources() -> PathBuf {
 fn chapters() -> Vec<Chapter> {
     let entries = fs::read_dir(sources().join("workshop")).unwrap().flatten();
     let mut dirs: Vec<_> = entries.map(|entry| entry.path()).collect();
-    dirs.retain(|dir| dir.join("chapter.toml").is_file());
+    // One without a layer has no attack: it makes nothing that was not made before.
+    dirs.retain(|dir| dir.join("chapter.toml").is_file() && !dir.join("config.json").is_file());
     dirs.sort();
     let read = |dir: &PathBuf| {
         let id = dir.file_name().unwrap().to_str().unwrap().to_owned();

@@ -318,3 +318,40 @@ fn limits_are_in_the_cgroup_and_can_be_changed() {
     bundle.ok(&["delete", "--force", "c"]);
     bundle.nothing_is_left("c");
 }
+
+/// crun's word for it, and podman's with `--cgroups disabled`.
+#[test]
+fn without_cgroups_it_stays_in_those_of_its_maker() {
+    let bundle = bundle!();
+    bundle.command("cat /proc/1/cgroup");
+    bundle.edit(|config| config["linux"]["resources"]["pids"] = json!({ "limit": 55 }));
+    let told = bundle.ok(&["--cgroup-manager", "disabled", "run", "c"]);
+    assert!(!told.is_empty() && !told.contains(bundle.group()), "{told}");
+    bundle.ok(&["--cgroup-manager", "disabled", "create", "c"]);
+    bundle.ok(&["delete", "--force", "c"]);
+    bundle.nothing_is_left("c");
+    let told = bundle.ok(&["--cgroup-manager", "cgroupfs", "run", "c"]);
+    assert!(told.contains(bundle.group()), "{told}");
+}
+
+/// CVE-2019-5736: whoever holds its file cannot write to the program on the host, also when nobody runs it any more.
+#[test]
+fn the_program_that_waits_is_not_the_hosts_to_write() {
+    use std::os::unix::fs::MetadataExt;
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    bundle.ok(&["create", "c"]);
+    let exe = format!("/proc/{}/exe", bundle.state("c")["pid"]);
+    let (theirs, ours) = (fs::metadata(&exe).unwrap(), fs::metadata(lab::RUBBER).unwrap());
+    assert_eq!(theirs.len(), ours.len());
+    assert_ne!((theirs.dev(), theirs.ino()), (ours.dev(), ours.ino()));
+    let held = nix::fcntl::open(&*exe, nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).unwrap();
+    let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
+    let open = || fs::OpenOptions::new().write(true).open(&again).unwrap_err().raw_os_error();
+    let refused = [Some(nix::libc::EROFS), Some(nix::libc::ETXTBSY)];
+    assert!(refused.contains(&open()));
+    bundle.ok(&["delete", "--force", "c"]);
+    // Of a copy in memory the seals remain, of an overlay that nothing is above it.
+    assert_eq!(open(), Some(nix::libc::EROFS));
+    bundle.nothing_is_left("c");
+}

@@ -62,6 +62,7 @@ fn rubber_in_path(place: &Path) -> String {
     let rubber = place.join("rubber");
     fs::write(&rubber, script).unwrap();
     fs::set_permissions(&rubber, fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(lab::RUBBER, place.join("rubber-oci")).unwrap();
     // So that no block meets the lines that tell of its making.
     lab::say(&[], "true");
     format!("{}:{}", place.display(), std::env::var("PATH").unwrap())

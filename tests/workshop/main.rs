@@ -5,6 +5,7 @@ mod chapters;
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod bundles;
 mod forged;
 mod hostile;
 mod variants;

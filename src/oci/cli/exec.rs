@@ -2,12 +2,12 @@
 
 use crate::{
     container::streams::Streams,
-    join,
     oci::{
         exec::{Wish, exec},
         facts, life,
         state::{Container, States},
     },
+    seal,
 };
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -58,7 +58,7 @@ pub struct Exec {
 
 impl Exec {
     pub fn main(self, states: &States) -> Result<u8> {
-        join::seal_program()?;
+        seal::seal_program()?;
         let container = states.find(&self.id)?;
         let process: oci_spec::runtime::Process = serde_json::from_value(self.process(&container)?)
             .context("it is no process of the OCI runtime specification")?;

@@ -5,14 +5,14 @@ mod update;
 
 use super::{
     events, facts,
-    life::{self, Force, Whom},
+    life::{self, Force, Groups, Whom},
     log::{self, Format},
     spec,
     state::{Container, States, Status},
 };
 use crate::{
     container::{self, streams::Streams},
-    join,
+    seal,
     show::columns,
 };
 use anyhow::{Result, bail, ensure};
@@ -42,6 +42,9 @@ struct Cli {
     /// Have systemd make the cgroup: cgroupsPath is slice:prefix:name
     #[arg(long)]
     systemd_cgroup: bool,
+    /// Who makes the cgroups, as crun has it: cgroupfs, systemd, or disabled, and then nobody does
+    #[arg(long, value_name = "MANAGER", default_value = "cgroupfs", value_parser = ["cgroupfs", "systemd", "disabled"])]
+    cgroup_manager: String,
     /// Accepted, as runc does: whether cgroups are ours to make is found out
     #[arg(long, value_name = "true|false|auto", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     rootless: Option<String>,
@@ -175,13 +178,19 @@ impl Cli {
     fn main(self) -> Result<u8> {
         let states = States::open(self.root)?;
         let find = |id: &str| states.find(id);
+        let groups = match &*self.cgroup_manager {
+            "disabled" => Groups::Left,
+            "systemd" => Groups::BySystemd,
+            _ if self.systemd_cgroup => Groups::BySystemd,
+            _ => Groups::ByUs,
+        };
         match self.command {
-            Command::Create(new) => create(&states, new.wish(self.systemd_cgroup)).map(|_| 0),
+            Command::Create(new) => create(&states, new.wish(groups)).map(|_| 0),
             Command::Start { id } => life::start(&find(&id)?).map(|()| 0),
             Command::Run { new, detach: true } => {
-                create(&states, new.wish(self.systemd_cgroup)).and_then(|it| started(&it)).map(|()| 0)
+                create(&states, new.wish(groups)).and_then(|it| started(&it)).map(|()| 0)
             }
-            Command::Run { new, detach: false } => run(&states, new.wish(self.systemd_cgroup)),
+            Command::Run { new, detach: false } => run(&states, new.wish(groups)),
             Command::State { id } => {
                 let container = find(&id)?;
                 print(&container.state(container.status())).map(|()| 0)
@@ -205,15 +214,15 @@ impl Cli {
 }
 
 impl New {
-    fn wish(self, by_systemd: bool) -> life::Wish {
+    fn wish(self, groups: Groups) -> life::Wish {
         let New { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds, .. } = self;
-        life::Wish { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds, by_systemd }
+        life::Wish { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds, groups }
     }
 }
 
 fn create(states: &States, wish: life::Wish) -> Result<Container> {
     // Who runs /proc/self/exe in a container gets hold of a program that nobody can write to.
-    join::seal_program()?;
+    seal::cover_program()?;
     let has_terminal = has_terminal(&wish)?;
     let streams = match (&wish.console_socket, has_terminal) {
         (Some(socket), true) => life::console(socket)?,
@@ -237,7 +246,7 @@ fn started(container: &Container) -> Result<()> {
 }
 
 fn run(states: &States, wish: life::Wish) -> Result<u8> {
-    join::seal_program()?;
+    seal::cover_program()?;
     ensure!(
         wish.console_socket.is_none(),
         "cannot use console socket if rubber-oci will not detach or allocate tty"
