@@ -128,8 +128,10 @@ fn learn_goes_on_from_the_chapter_that_passed() {
     is_at("06_pid passed 1\ncurrent 06_pid passed\n", "07 net");
     is_at("06_pid passed 1\n07_net passed 1\ncurrent 06_pid passed\n", "08 cpu");
     is_at("06_pid passed 1\ncurrent 06_pid\n", "06 pid");
+    // The chapter without a layer comes after all those with one, and ends the row.
     let last = &bench::chapters().last().unwrap().id;
-    is_at(&format!("{last} passed 1\ncurrent {last} passed\n"), "00 process");
+    is_at(&format!("{last} passed 1\ncurrent {last} passed\n"), "20 oci");
+    is_at("20_oci passed 1\ncurrent 20_oci passed\n", "00 process");
 }
 
 /// An exercise that was deleted is no error of the compiler's.
