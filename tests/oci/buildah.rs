@@ -3,7 +3,7 @@
 
 use crate::{
     lab,
-    podman::{Case, Ground, Whose, try_all},
+    podman::{Case, Ground, Whose, part, try_all},
 };
 
 /// What is done, in sh, and what it prints. `f` makes a container of the image, called $C; `x` runs a command in it,
@@ -49,10 +49,5 @@ fn buildah_runs_commands() {
     if !["podman", "buildah", "conmon", "unshare", "nsenter"].into_iter().all(lab::has) {
         return lab::skip_this("there is no buildah here");
     }
-    let share = match std::env::var("RUBBER_TEST_BUILDAH").as_deref() {
-        Ok("all") => 1,
-        _ if lab::few() => SMALL_SHARE,
-        _ => SHARE,
-    };
-    try_all(&Ground::new(Whose::Root), CASES, CASES.iter().step_by(share).collect());
+    try_all(&Ground::new(Whose::Root), CASES, part(CASES, "RUBBER_TEST_BUILDAH", [SHARE, SMALL_SHARE]));
 }

@@ -232,15 +232,20 @@ fn podman_runs_containers() {
         return lab::skip_this("there is no podman here");
     }
     let ground = Ground::new(Whose::Root);
-    let share = match std::env::var("RUBBER_TEST_PODMAN").as_deref() {
-        Ok("all") => 1,
-        _ if lab::few() => SMALL_SHARE,
-        _ => SHARE,
-    };
-    try_all(&ground, CASES, CASES.iter().step_by(share).collect());
+    try_all(&ground, CASES, part(CASES, "RUBBER_TEST_PODMAN", [SHARE, SMALL_SHARE]));
 }
 
 pub type Case = (&'static str, &'static str, &'static str);
+
+/// All of them if `variable` says "all"; or else one of so many, and of even more where everything is slow.
+pub fn part<'a>(all: &'a [Case], variable: &str, [share, small_share]: [usize; 2]) -> Vec<&'a Case> {
+    let share = match std::env::var(variable).as_deref() {
+        Ok("all") => 1,
+        _ if lab::few() => small_share,
+        _ => share,
+    };
+    all.iter().step_by(share).collect()
+}
 
 /// Most of the time of each is podman waiting.
 pub fn try_all(ground: &Ground, all: &[Case], cases: Vec<&Case>) {

@@ -3,7 +3,7 @@
 
 use crate::{
     lab,
-    podman::{Case, Ground, Whose, try_all},
+    podman::{Case, Ground, Whose, part, try_all},
 };
 
 /// As in `podman`. Limits take a cgroup of the user's, which nobody has delegated there: with neither runtime.
@@ -49,10 +49,5 @@ fn podman_runs_containers_of_a_user() {
     if !["podman", "conmon", "unshare", "nsenter", "setpriv", "newuidmap"].into_iter().all(lab::has) {
         return lab::skip_this("there is no podman here, or no newuidmap");
     }
-    let share = match std::env::var("RUBBER_TEST_ROOTLESS").as_deref() {
-        Ok("all") => 1,
-        _ if lab::few() => SMALL_SHARE,
-        _ => SHARE,
-    };
-    try_all(&Ground::new(Whose::User), CASES, CASES.iter().step_by(share).collect());
+    try_all(&Ground::new(Whose::User), CASES, part(CASES, "RUBBER_TEST_ROOTLESS", [SHARE, SMALL_SHARE]));
 }

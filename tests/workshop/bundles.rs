@@ -147,13 +147,13 @@ fn bundle_mistakes_are_told_from_each_other() {
     let solution = bench.solution();
     let mut wrong = Vec::new();
     for (file, diagnosis) in bench.mistakes() {
-        // The proc of a namespace that is not theirs is mounted by nobody but root: it does not come to that.
-        if file == "no-pid-namespace.json" && !lab::is_root() {
-            continue;
-        }
         let mut config = solution.clone();
         merge(&mut config, &read(&bench.dir().join("mistakes").join(&file)));
         keep_user(&mut config);
+        // Nobody but root mounts the proc of a namespace that is not theirs: this is seen before there are mounts.
+        if file == "no-pid-namespace.json" && !lab::is_root() {
+            config["mounts"] = json!([]);
+        }
         let found = bench.check(&config.to_string());
         if !is_told(&found) {
             return;
