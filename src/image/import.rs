@@ -14,19 +14,25 @@ use super::{
     unpack::{self, LeftOut, Manner, Purpose},
 };
 use crate::show::bars::Bars;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::unistd::syncfs;
 use oci_spec::image::{
     ConfigBuilder, HistoryBuilder, ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder,
 };
 use std::{
     collections::HashMap,
+    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    time::SystemTime,
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::{Duration, SystemTime},
 };
 
 /// What the standard PATH is in a container that says nothing else; docker's.
 pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+const EARLIER: Duration = Duration::from_millis(100);
 
 /// What became of an import.
 pub struct Imported {
@@ -145,8 +151,30 @@ pub fn new_root(scratch: &Scratch) -> Result<PathBuf> {
 /// Unpacks a layer, and returns its digest and what was left out.
 pub fn unpack_layer(tar: impl Read, files: &Path, manner: Manner) -> Result<(String, LeftOut)> {
     let target = Below::open(files)?;
-    // What follows the archive's end is part of the layer's digest too.
-    relay::shared(tar, move |tar| unpack::unpack_stream(tar, target, manner))
+    while_syncing(files, || {
+        // What follows the archive's end is part of the layer's digest too.
+        relay::shared(tar, move |tar| unpack::unpack_stream(tar, target, manner))
+    })
+}
+
+/// Sends what `work` has written below `files` to the disk while it goes on writing: left to the sync at the end, the
+/// disk would have nothing to do until then, and everything at once. What takes less than EARLIER is left to that.
+fn while_syncing<T>(files: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let directory = File::open(files)?;
+    let (working, worked) = channel::<()>();
+    thread::scope(|scope| {
+        // The kernel tells of what it could not write once, so what is told here must not be lost: syncfs(2).
+        let syncing = scope.spawn(move || -> nix::Result<()> {
+            while worked.recv_timeout(EARLIER) == Err(RecvTimeoutError::Timeout) {
+                syncfs(&directory)?;
+            }
+            Ok(())
+        });
+        let done = work();
+        drop(working);
+        let synced = syncing.join().map_err(|_| anyhow!("writing to {files:?} ended unexpectedly"))?;
+        done.and_then(|done| synced.context("syncfs()").map(|()| done))
+    })
 }
 
 pub fn broken_pipe(error: &anyhow::Error) -> bool {
