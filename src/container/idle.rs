@@ -13,33 +13,37 @@ pub const SOON: u16 = 1000;
 pub fn give_back() {
     // SAFETY: it frees nothing but what malloc holds for itself.
     unsafe { libc::malloc_trim(0) };
-    // SAFETY: the function has the signature that is asked for, and takes no data.
-    unsafe { libc::dl_iterate_phdr(Some(of_object), std::ptr::null_mut()) };
+    let mut pages: Vec<(usize, usize)> = vec![];
+    // SAFETY: the function has the signature that is asked for, and the data is what it takes it for.
+    unsafe { libc::dl_iterate_phdr(Some(of_object), (&raw mut pages).cast()) };
+    // The last thing done: whatever code runs now comes back, with all that is around it.
+    for (first, length) in pages {
+        // SAFETY: these pages are as they are in the file, and will be again when they are read (madvise(2)).
+        unsafe { libc::madvise(first as *mut c_void, length, libc::MADV_DONTNEED) };
+    }
 }
 
 /// The program itself, and each library where there are any.
-unsafe extern "C" fn of_object(about: *mut dl_phdr_info, _: usize, _: *mut c_void) -> c_int {
-    // SAFETY: both are valid for as long as this function runs (dl_iterate_phdr(3)).
-    let (base, segments) = unsafe {
+unsafe extern "C" fn of_object(about: *mut dl_phdr_info, _: usize, pages: *mut c_void) -> c_int {
+    // SAFETY: all are valid for as long as this function runs (dl_iterate_phdr(3)), the last one is `give_back`'s.
+    let (base, segments, pages) = unsafe {
         let about = &*about;
-        (about.dlpi_addr, std::slice::from_raw_parts(about.dlpi_phdr, about.dlpi_phnum.into()))
+        let segments = std::slice::from_raw_parts(about.dlpi_phdr, about.dlpi_phnum.into());
+        (about.dlpi_addr, segments, &mut *pages.cast::<Vec<(usize, usize)>>())
     };
     // What may be written to has been (by the linker, too), and would be lost.
     for segment in segments.iter().filter(|segment| segment.p_type == PT_LOAD && segment.p_flags & PF_W == 0)
     {
         let (start, end) = (base + segment.p_vaddr, base + segment.p_vaddr + segment.p_memsz);
-        forget(start as usize, end as usize);
+        pages.extend(whole_pages(start as usize, end as usize));
     }
     0
 }
 
-/// Of whole pages only: the first and the last may be others' as well. (The kernel's own small object, the vdso, has none.)
-fn forget(start: usize, end: usize) {
-    // The largest that a processor of ours has, and as many as the kernel brings back at once.
-    const PAGE: usize = 1 << 16;
+/// The first and the last may be others' as well. (The kernel's own small object, the vdso, has none.)
+fn whole_pages(start: usize, end: usize) -> Option<(usize, usize)> {
+    // The largest that a processor of ours has.
+    const PAGE: usize = if cfg!(target_arch = "x86_64") { 1 << 12 } else { 1 << 16 };
     let (first, last) = (start.next_multiple_of(PAGE), end / PAGE * PAGE);
-    if first < last {
-        // SAFETY: these pages are as they are in the file, and will be again when they are read (madvise(2)).
-        unsafe { libc::madvise(first as *mut c_void, last - first, libc::MADV_DONTNEED) };
-    }
+    (first < last).then(|| (first, last - first))
 }

@@ -11,7 +11,7 @@ pub mod changes;
 pub mod commit;
 pub mod copy;
 pub mod find;
-mod idle;
+pub mod idle;
 pub mod inside;
 pub mod log;
 pub mod name;

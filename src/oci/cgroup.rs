@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, read_to_string},
+    fs::{self, File, read_to_string},
     io::ErrorKind,
     path::{Component, Path, PathBuf},
     thread::sleep,
@@ -226,7 +226,18 @@ pub fn any(config: &Config) -> bool {
 
 /// 0 is the one who writes. Whoever is forked from here on is in it, too.
 pub fn join(config: &Config) -> Result<()> {
-    config.bundle.groups.iter().try_for_each(|group| sys::write(&group.members(), "0"))
+    let is_born_in = |group: &Group| config.bundle.is_born_in_group.get() && group.controllers.is_none();
+    let mut others = config.bundle.groups.iter().filter(|group| !is_born_in(group));
+    others.try_for_each(|group| sys::write(&group.members(), "0"))
+}
+
+/// The group of version 2 that the first process can be born in, which is the quickest way into it.
+pub fn cradle(config: &Config) -> Option<File> {
+    let group = config.bundle.groups.iter().find(|group| group.controllers.is_none())?;
+    // One of systemd's is made when there is a process to be in it.
+    let dir = File::open(&group.dir).ok().filter(|_| !config.bundle.by_systemd)?;
+    config.bundle.is_born_in_group.set(true);
+    Some(dir)
 }
 
 /// All processes of the container, in whatever tree there is.

@@ -4,6 +4,7 @@ use super::{devices, hooks, mounts, namespaces, notify, process, root, schedule,
 use crate::{
     Exit,
     config::Config,
+    container::idle,
     layers::{Layer, *},
     narrate,
     run::{Step, row, take},
@@ -11,12 +12,16 @@ use crate::{
 };
 use Layer::*;
 use anyhow::{Context, Error, Result, bail};
-use nix::{sys::wait::WaitPidFlag, unistd::Pid};
+use nix::{
+    poll::{PollFd, PollFlags, poll},
+    sys::wait::WaitPidFlag,
+    unistd::Pid,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     cell::RefCell,
     io::{BufRead, BufReader, Read, Write, pipe},
-    os::unix::net::UnixStream,
+    os::{fd::AsFd, unix::net::UnixStream},
 };
 
 /// What the child does, from whom pid 1 is forked. The groups first, so that all that follows is counted. The
@@ -124,11 +129,20 @@ pub fn make(config: &Config, mut answer: impl FnMut(&Word, Pid) -> Result<String
     let (ours, theirs) = UnixStream::pair()?;
     // Each side lets go of the other's end, or nobody would ever hear that the other is gone.
     let (ours, theirs) = (RefCell::new(Some(ours)), RefCell::new(Some(theirs)));
-    let child = sys::fork_untied("child", || {
+    let life = || {
         ours.take();
         config.bundle.maker.replace(theirs.take().map(BufReader::new).map(Maker));
         become_child(config)
-    })?;
+    };
+    let born = super::cgroup::cradle(config).map(|group| sys::fork_untied_into(&group, "child", &life));
+    let child = match born {
+        Some(Ok(child)) => child,
+        // What stood in the way, if it is more than an old kernel, is told when it joins.
+        _ => {
+            config.bundle.is_born_in_group.set(false);
+            sys::fork_untied("child", &life)?
+        }
+    };
     theirs.take();
     let outcome = ours
         .take()
@@ -216,6 +230,10 @@ pub fn words(error: &Error) -> (u8, String) {
 /// the door's name; we have only the door, and need no /proc and no right to a file for it.
 fn wait(config: &Config) -> Result<()> {
     let door = config.bundle.door.as_ref().context("there is no door")?;
+    // Most come at once; a pod's may have images to get first.
+    if poll(&mut [PollFd::new(door.as_fd(), PollFlags::POLLIN)], idle::SOON) == Ok(0) {
+        idle::give_back();
+    }
     let (mut starter, _) = door.accept().context("accept()")?;
     // Of two who come at the same time, the other one hears nothing.
     starter.write_all(b".")?;

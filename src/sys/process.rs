@@ -19,6 +19,7 @@ use nix::{
 use std::{
     cell::RefCell,
     ffi::CString,
+    fs::File,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
@@ -37,18 +38,30 @@ pub fn fork(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid
 /// The same, and the copy is in new namespaces of these kinds. With a user namespace among them that one owns the
 /// others, and we stay outside.
 pub fn clone(flags: CloneFlags, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
-    become_two(flags, name, || prctl_pdeathsig().and_then(|()| work()))
+    become_two(flags, None, name, || prctl_pdeathsig().and_then(|()| work()))
 }
 
 /// As `fork`, but the copy may outlive us.
 pub fn fork_untied(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
-    become_two(CloneFlags::empty(), name, work)
+    become_two(CloneFlags::empty(), None, name, work)
 }
 
-fn become_two(flags: CloneFlags, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
-    let text = match flags.is_empty() {
-        true => "fork()".into(),
-        false => format!("clone(child_stack=NULL, flags={}|SIGCHLD)", super::kinds(flags)),
+/// The same, and it is born in the cgroup of version 2 whose directory `group` is. To move there later, by
+/// `cgroup.procs`, the kernel holds up every fork on the machine, and waits some 10 ms until none is left.
+pub fn fork_untied_into(group: &File, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
+    become_two(CloneFlags::empty(), Some(group), name, work)
+}
+
+fn become_two(
+    flags: CloneFlags,
+    group: Option<&File>,
+    name: &'static str,
+    work: impl FnOnce() -> Result<u8>,
+) -> Result<Pid> {
+    let text = match (group, flags.is_empty()) {
+        (Some(_), _) => "clone3({flags=CLONE_INTO_CGROUP, exit_signal=SIGCHLD})".into(),
+        (None, true) => "fork()".into(),
+        (None, false) => format!("clone(child_stack=NULL, flags={}|SIGCHLD)", super::kinds(flags)),
     };
     if narrate::is_dry() {
         return rehearse(&text, name, work);
@@ -58,7 +71,7 @@ fn become_two(flags: CloneFlags, name: &'static str, work: impl FnOnce() -> Resu
     let parent = pidfd_open(nix::unistd::getpid())?;
     // SAFETY: no second thread exists here (held by a test), so no lock can be
     // held by a thread that does not exist in the copy.
-    match unsafe { copy(flags) }.with_context(|| text.clone())? {
+    match unsafe { copy(flags, group) }.with_context(|| text.clone())? {
         ForkResult::Parent { child } => {
             narrate::call(format_args!("{text}"), Ok(child.as_raw().into()));
             Ok(child)
@@ -75,15 +88,46 @@ fn become_two(flags: CloneFlags, name: &'static str, work: impl FnOnce() -> Resu
     }
 }
 
+/// linux/sched.h; the crate libc's has the wrong type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// struct clone_args of clone3(2), as far as Linux 5.7 knows it.
+#[repr(C)]
+#[derive(Default)]
+struct CloneInto {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
 /// # Safety
 /// As fork(2).
-unsafe fn copy(flags: CloneFlags) -> nix::Result<ForkResult> {
-    if flags.is_empty() {
-        return unsafe { nix::unistd::fork() };
-    }
-    let flags = i64::from(flags.bits() | libc::SIGCHLD);
+unsafe fn copy(flags: CloneFlags, group: Option<&File>) -> nix::Result<ForkResult> {
     // No stack of its own: as in fork(2), it goes on with a copy of ours.
-    match Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })? {
+    let made = match group {
+        None if flags.is_empty() => return unsafe { nix::unistd::fork() },
+        None => unsafe {
+            libc::syscall(libc::SYS_clone, i64::from(flags.bits() | libc::SIGCHLD), 0, 0, 0, 0)
+        },
+        Some(group) => {
+            let wish = CloneInto {
+                flags: CLONE_INTO_CGROUP,
+                exit_signal: libc::SIGCHLD as u64,
+                cgroup: group.as_raw_fd() as u64,
+                ..CloneInto::default()
+            };
+            unsafe { libc::syscall(libc::SYS_clone3, &wish, size_of::<CloneInto>()) }
+        }
+    };
+    match Errno::result(made)? {
         0 => Ok(ForkResult::Child),
         pid => Ok(ForkResult::Parent { child: Pid::from_raw(pid as i32) }),
     }

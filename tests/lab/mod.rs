@@ -142,6 +142,13 @@ pub fn descendant(pid: u32, name: &str) -> Option<i32> {
     None
 }
 
+/// The memory of a process in KiB, what it shares with others in parts: Pss of proc_pid_smaps(5).
+pub fn share_of_memory(pid: i32) -> u32 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    pss.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// Waits until it is there.
 pub fn wait_for_descendant(pid: u32, name: &str) -> i32 {
     let begin = std::time::Instant::now();

@@ -160,13 +160,8 @@ fn a_supervisor_that_waits_takes_less_than_a_mebibyte() {
     ]);
     let pid = place.list()[0]["pid"].as_i64().unwrap() as i32;
     let supervisor = supervisor(pid);
-    let share = || {
-        let rollup = std::fs::read_to_string(format!("/proc/{supervisor}/smaps_rollup")).unwrap();
-        let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
-        pss.trim().trim_end_matches(" kB").parse::<u32>().unwrap()
-    };
     for turn in ["one", "two"] {
-        wait_until("the giving back", || share() < 1024);
+        wait_until("the giving back", || lab::share_of_memory(supervisor) < 1024);
         let mut attach = place.rubber(&["attach", "box"]);
         let mut attach = attach.stdin(std::process::Stdio::piped()).spawn().unwrap();
         std::io::Write::write_all(attach.stdin.as_mut().unwrap(), format!("{turn}\n").as_bytes()).unwrap();
@@ -174,5 +169,5 @@ fn a_supervisor_that_waits_takes_less_than_a_mebibyte() {
         let _ = attach.kill();
         attach.wait().unwrap();
     }
-    wait_until("the giving back after some work", || share() < 1024);
+    wait_until("the giving back after some work", || lab::share_of_memory(supervisor) < 1024);
 }

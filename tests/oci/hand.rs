@@ -334,6 +334,22 @@ fn without_cgroups_it_stays_in_those_of_its_maker() {
     assert!(told.contains(bundle.group()), "{told}");
 }
 
+/// A pod's containers wait for each other's images.
+#[test]
+fn who_waits_to_be_started_takes_little_memory() {
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    bundle.ok(&["create", "c"]);
+    let pid = bundle.state("c")["pid"].as_i64().unwrap() as i32;
+    // How much comes back with the code that waits is the kernel's choice: see benches/oci for the figure.
+    let at_first = lab::share_of_memory(pid);
+    bundle.wait_for("the giving back", || lab::share_of_memory(pid) < at_first / 3);
+    bundle.ok(&["start", "c"]);
+    assert_eq!(bundle.state("c")["status"], "running");
+    bundle.ok(&["delete", "--force", "c"]);
+    bundle.nothing_is_left("c");
+}
+
 /// CVE-2019-5736: whoever holds its file cannot write to the program on the host, also when nobody runs it any more.
 #[test]
 fn the_program_that_waits_is_not_the_hosts_to_write() {
