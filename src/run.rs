@@ -89,6 +89,7 @@ pub const HOST: &[Step] = &[
 /// - root by the map, where that is somebody else than who made the container, as soon as the store is not needed
 ///   any more: what is made below is the container's;
 /// - kernel parameters while the /proc we see is one that can be written to;
+/// - the masks before the cgroups, which are shown where one of the masks is taken from;
 /// - /dev, and taking hold of volumes and devices, while the old root is still in reach: it is where
 ///   they, and an ordinary user's device nodes, come from. Absolute names are the container's by then,
 ///   so no link in the image can lead one of these mounts to a place of the host's;
@@ -122,8 +123,8 @@ pub const PID_1: &[Step] = &[
     row(Process,      "become root by the map", idmap::take_root).when(idmap::any),
     row(Mount,        "mount /proc", mount::proc),
     row(Mount,        "mount /sys", mount::sys),
-    row(Mount,        "show its own cgroups in it", cgroup::show).when(cgroup::is_shown),
     row(Mount,        "hide what is the host's alone", masks::mask).when(masks::any),
+    row(Mount,        "show its own cgroups in it", cgroup::show).when(cgroup::is_shown),
     row(Mount,        "mount /dev and fill it", mount::dev),
     row(Process,      "take a session and a terminal", process::take_session),
     row(Process,      "take a keyring of its own", confinement::keyring),

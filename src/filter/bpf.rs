@@ -3,6 +3,7 @@
 
 use super::{Action, Comparison::*, Condition, KILL_PROCESS, Policy, Rule, errno};
 use nix::libc::{self, sock_filter};
+use std::rc::Rc;
 
 /// Where in `struct seccomp_data` things are, in bytes: seccomp(2).
 const NUMBER: u32 = 0;
@@ -67,7 +68,7 @@ pub fn search(policy: &Policy) -> Vec<sock_filter> {
     halve(&policy.runs(), policy.others)
 }
 
-fn halve(runs: &[(u32, Vec<Rule>)], others: Action) -> Vec<sock_filter> {
+fn halve(runs: &[(u32, Rc<[Rule]>)], others: Action) -> Vec<sock_filter> {
     if let [(_, rules)] = runs {
         return try_rules(rules, others);
     }

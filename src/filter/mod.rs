@@ -16,7 +16,7 @@ use caps::Capability;
 use nix::libc;
 use profile::Profile;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 /// Which filter a container gets.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub enum Filter {
 }
 
 /// What the kernel does about a call: SECCOMP_RET_* of seccomp(2), with a number in the lower half.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Action(pub u32);
 
 pub const ALLOW: Action = Action(libc::SECCOMP_RET_ALLOW);
@@ -44,13 +44,13 @@ pub const fn errno(number: i32) -> Action {
 }
 
 /// What must hold of an argument, 0 to 5. (Of a pointer a filter sees the number, and not what is there.)
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Condition {
     pub argument: u8,
     pub is: Comparison,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     Equal(u64),
     NotEqual(u64),
@@ -66,7 +66,7 @@ pub enum Comparison {
 }
 
 /// If all conditions hold, that is the answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub conditions: Vec<Condition>,
     pub action: Action,
@@ -75,8 +75,8 @@ pub struct Rule {
 /// All answers. The first rule that holds counts, and where none does, `others`.
 pub struct Policy {
     pub others: Action,
-    /// By the call's number.
-    pub calls: BTreeMap<u32, Vec<Rule>>,
+    /// By the call's number. Hundreds have the same answer, which is there once.
+    pub calls: BTreeMap<u32, Rc<[Rule]>>,
 }
 
 impl Policy {
@@ -88,10 +88,10 @@ impl Policy {
 
     /// The answer to every number, as runs of numbers that are answered alike: where each begins, and its rules.
     /// What is beyond all numbers that were thought of is a call of a newer kernel, and not there.
-    pub fn runs(&self) -> Vec<(u32, Vec<Rule>)> {
-        let rest = vec![Rule { conditions: vec![], action: self.others }];
+    pub fn runs(&self) -> Vec<(u32, Rc<[Rule]>)> {
+        let rest = always(self.others);
         let mut runs = vec![(0, rest.clone())];
-        let mut push = |number, rules: &Vec<Rule>| {
+        let mut push = |number, rules: &Rc<[Rule]>| {
             if runs.last().is_some_and(|(_, last)| last != rules) {
                 runs.push((number, rules.clone()));
             }
@@ -105,7 +105,7 @@ impl Policy {
             next = number + 1;
         }
         let beyond = if self.others == ALLOW { ALLOW } else { errno(libc::ENOSYS) };
-        push(next, &vec![Rule { conditions: vec![], action: beyond }]);
+        push(next, &always(beyond));
         // The first run may have been nothing.
         if runs.get(1).is_some_and(|(number, _)| *number == 0) {
             runs.remove(0);
@@ -114,10 +114,13 @@ impl Policy {
     }
 }
 
+fn always(action: Action) -> Rc<[Rule]> {
+    Rc::new([Rule { conditions: vec![], action }])
+}
+
 /// The default, for a container with these capabilities: what they allow is the kernel's business.
 pub fn default_policy(capabilities: &[Capability]) -> Policy {
     let has = |one_of: &[Capability]| one_of.iter().any(|capability| capabilities.contains(capability));
-    let always = |action| vec![Rule { conditions: vec![], action }];
     let mut calls = BTreeMap::new();
     for group in GROUPS {
         let rules = match group.verdict {
@@ -128,7 +131,7 @@ pub fn default_policy(capabilities: &[Capability]) -> Policy {
             Verdict::With(_) | Verdict::Denied => always(errno(libc::EPERM)),
             Verdict::If(conditions, _) => {
                 let rule = |condition: &Condition| Rule { conditions: vec![*condition], action: ALLOW };
-                conditions.iter().map(rule).chain(always(errno(libc::EPERM))).collect()
+                conditions.iter().map(rule).chain(always(errno(libc::EPERM)).iter().cloned()).collect()
             }
             Verdict::Missing(_) => always(errno(libc::ENOSYS)),
         };

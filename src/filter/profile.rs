@@ -164,6 +164,7 @@ impl Profile {
                 *rules = vec![rules.swap_remove(plain)];
             }
         }
+        let calls = calls.into_iter().map(|(number, rules)| (number, rules.into())).collect();
         Ok(Policy { others: self.default_action.action(self.default_errno_ret)?, calls })
     }
 }

@@ -14,6 +14,7 @@ use nix::{
     sys::stat::{SFlag, fstat, major, minor},
 };
 use std::{
+    fs::read_dir,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -31,6 +32,10 @@ const FILES: &[&str] = &[
 const DIRECTORIES: &[&str] =
     &["/proc/acpi", "/proc/asound", "/proc/scsi", "/sys/devices/virtual/powercap", "/sys/firmware"];
 
+/// The kernel makes this directory to be mounted on, and lets nobody put anything in it. A tmpfs would do as well, and
+/// takes the kernel longer than all that is to be hidden by it.
+const EMPTY: &str = "/sys/fs/cgroup";
+
 pub fn any(config: &Config) -> bool {
     !config.open_paths
 }
@@ -47,7 +52,7 @@ pub fn mask(_: &Config) -> Result<()> {
         }
         first.get_or_insert(file);
     }
-    let mut first: Option<PathBuf> = None;
+    let mut first = has_nothing(EMPTY).then(|| PathBuf::from(EMPTY));
     for directory in those_there(directories())? {
         match &first {
             None => {
@@ -59,6 +64,11 @@ pub fn mask(_: &Config) -> Result<()> {
         first.get_or_insert(directory);
     }
     Ok(())
+}
+
+/// In a /sys of the host's something may be mounted there, and a kernel without cgroups has none.
+fn has_nothing(directory: &str) -> bool {
+    crate::narrate::is_dry() || read_dir(directory).is_ok_and(|mut names| names.next().is_none())
 }
 
 fn directories() -> impl Iterator<Item = PathBuf> {
