@@ -77,7 +77,7 @@ pub const CASES: &[Case] = &[
     ("a pause", "d -- sleep 60; c task pause $C; c task ls | grep -o PAUSED; c task resume $C; c task ls | grep -c \"$C .*RUNNING\"", "PAUSED\n1"),
     ("what it uses", "d --memory-limit 67108864 -- sleep 60; c task metrics $C | grep -cE 'memory.usage_in_bytes|memory.usage |pids.current'", "2"),
     ("what it uses, as JSON", "d -- sleep 60; c task metrics --format json $C | grep -c '\"pids\"'", "1"),
-    ("its processes", "d -- sh -c 'sleep 50 & sleep 60'; until test $(c task ps $C | wc -l) -ge 4; do sleep 0.1; done; c task ps $C | wc -l", "4"),
+    ("its processes", "d -- sh -c 'sleep 50 & sleep 60; true'; until test $(c task ps $C | wc -l) -ge 4; do sleep 0.1; done; c task ps $C | wc -l", "4"),
     ("labels and annotations", "d --label a=b --annotation c=d -- sleep 60; c container info $C | grep -cE '\"a\": \"b\"|\"c\": \"d\"' | sed 's/^3$/2/'", "2"),
     ("removed while it runs", "d -- sleep 60; c task rm -f $C >/dev/null 2>&1; c container rm $C; c container ls -q | grep -c $C", "0"),
 ];
