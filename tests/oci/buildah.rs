@@ -3,7 +3,8 @@
 
 use crate::{
     lab,
-    podman::{Case, Ground, Whose, part, try_all},
+    podman::{Ground, Whose},
+    table::{Case, part},
 };
 
 /// What is done, in sh, and what it prints. `f` makes a container of the image, called $C; `x` runs a command in it,
@@ -49,5 +50,5 @@ fn buildah_runs_commands() {
     if !["podman", "buildah", "conmon", "unshare", "nsenter"].into_iter().all(lab::has) {
         return lab::skip_this("there is no buildah here");
     }
-    try_all(&Ground::new(Whose::Root), CASES, part(CASES, "RUBBER_TEST_BUILDAH", [SHARE, SMALL_SHARE]));
+    Ground::new(Whose::Root).try_all(CASES, part(CASES, "RUBBER_TEST_BUILDAH", [SHARE, SMALL_SHARE]));
 }

@@ -1,6 +1,6 @@
 //! docs/conformance.md, made of the tests: which section of the specification is held by which.
 
-use crate::{buildah, containerd, podman, rootless};
+use crate::{buildah, containerd, cri, podman, rootless};
 use std::fmt::Write;
 
 /// The sections of the OCI runtime specification 1.2 that say what a runtime on Linux does.
@@ -81,12 +81,13 @@ fn page() -> String {
     );
     let _ = writeln!(
         page,
-        "Beside these, {} things that people do with podman, {} as ordinary users, {} with buildah and {} with containerd's `ctr` are tried with \
-         rubber in\nrunc's place: `tests/oci/podman.rs`, `rootless.rs`, `buildah.rs` and `containerd.rs`.\n\n| section | test | result |\n| --- | --- | --- |",
+        "Beside these, {} things that people do with podman, {} as ordinary users, {} with buildah, {} with containerd's `ctr` and {} that a\nkubelet does with its CRI plugin are \
+         tried with rubber in runc's place: `tests/oci/podman.rs`, `rootless.rs`, `buildah.rs`,\n`containerd.rs` and `cri.rs`.\n\n| section | test | result |\n| --- | --- | --- |",
         podman::CASES.len(),
         rootless::CASES.len(),
         buildah::CASES.len(),
-        containerd::CASES.len()
+        containerd::CASES.len(),
+        cri::CASES.len()
     );
     for section in SECTIONS {
         for (_, test) in told.iter().filter(|(of, _)| of == section) {

@@ -3,20 +3,22 @@
 //! It runs in mount and pid namespaces of the tests' own, with /run of its own: what it leaves running (a shim for
 //! each container) ends with the first process in there. The image is an archive made here.
 
-use crate::lab;
+use crate::{
+    lab,
+    table::{Case, Runtime, part, try_all},
+};
 use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// What is done, in bash, and what it prints. (ctr itself does not tell of an end of stdin that comes before the start has
 /// returned, so nothing waits for one.) `c` is ctr; `r` is ctr run --rm of the image, as $C and in a cgroup of the
 /// test's, with words of ctr's up to `--`; `d` is the same in the background; `x` executes in it.
 #[rustfmt::skip]
-pub const CASES: &[(&str, &str, &str)] = &[
+pub const CASES: &[Case] = &[
     ("a command", "r -- echo hello", "hello"),
     ("its exit code", "r -- sh -c 'exit 7'; echo $?", "7"),
     ("a signal's exit code", "r -- sh -c 'sh -c \"kill -TERM \\$\\$\"; exit $?'; echo $?", "143"),
@@ -75,44 +77,65 @@ pub const CASES: &[(&str, &str, &str)] = &[
     ("a pause", "d -- sleep 60; c task pause $C; c task ls | grep -o PAUSED; c task resume $C; c task ls | grep -c \"$C .*RUNNING\"", "PAUSED\n1"),
     ("what it uses", "d --memory-limit 67108864 -- sleep 60; c task metrics $C | grep -cE 'memory.usage_in_bytes|memory.usage |pids.current'", "2"),
     ("what it uses, as JSON", "d -- sleep 60; c task metrics --format json $C | grep -c '\"pids\"'", "1"),
-    ("its processes", "d -- sh -c 'sleep 50 & sleep 60'; until test $(c task ps $C | wc -l) -ge 4; do sleep 0.1; done; c task ps $C | wc -l", "4"),
+    ("its processes", "d -- sh -c 'sleep 50 & sleep 60; true'; until test $(c task ps $C | wc -l) -ge 4; do sleep 0.1; done; c task ps $C | wc -l", "4"),
     ("labels and annotations", "d --label a=b --annotation c=d -- sleep 60; c container info $C | grep -cE '\"a\": \"b\"|\"c\": \"d\"' | sed 's/^3$/2/'", "2"),
     ("removed while it runs", "d -- sleep 60; c task rm -f $C >/dev/null 2>&1; c container rm $C; c container ls -q | grep -c $C", "0"),
 ];
 
-/// Of as many cases one is tried, unless all are wanted, or one by its name (RUBBER_TEST_CONTAINERD); and where everything is slow, one of even more.
+/// Of as many cases one is tried, unless all are wanted; and where everything is slow, one of even more.
 const SHARE: usize = 3;
 const SMALL_SHARE: usize = 21;
 
-struct Ground {
-    dir: PathBuf,
-    group: String,
+/// A containerd, and where it runs.
+pub struct Ground {
+    pub dir: PathBuf,
+    pub group: String,
     outer: Child,
     /// The first process of its namespaces, as we see it.
     first: String,
 }
 
+/// What tells one containerd from another: a name, more namespaces for it, as unshare(1) has them, what is done in them
+/// before it starts (more of its configuration goes into $D/more.toml), plugins it has not, as the configuration lists
+/// them, and for which of its own namespaces the image is.
+pub struct Kind {
+    pub name: &'static str,
+    pub namespaces: &'static [&'static str],
+    pub before: &'static str,
+    pub disabled: &'static str,
+    pub whose: &'static str,
+}
+
+const BARE: Kind = Kind {
+    name: "containerd",
+    namespaces: &[],
+    before: "true",
+    disabled: r#""io.containerd.grpc.v1.cri", "#,
+    whose: "default",
+};
+
 /// For `ctr image import`: one layer, and what docker save writes about it.
 const ARCHIVE: &str = r#"
     mkdir -p $D/image/l && tar -C $D/root -cf $D/image/l/layer.tar . && cd $D/image
     sum=$(sha256sum l/layer.tar | cut -d' ' -f1)
-    printf '{"architecture":"%s","os":"linux","config":{"Env":["PATH=/bin"],"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+    printf '{"architecture":"%s","os":"linux","config":{"Env":["PATH=/bin"],"Cmd":["sleep","1000000"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
         $(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/') $sum >config.json
     printf '[{"Config":"config.json","RepoTags":["%s"],"Layers":["l/layer.tar"]}]' $I >manifest.json
     tar -cf $D/image.tar manifest.json config.json l/layer.tar
-    c image import --snapshotter native $D/image.tar >/dev/null"#;
+    c -n $WHOSE image import --snapshotter native $D/image.tar >/dev/null"#;
 
+/// All it writes is in memory, which ends with it: on a disk most of the time would be its waiting for that.
 const DAEMON: &str = r#"
-    mkdir -p $D/containerd
-    mount -t tmpfs tmpfs /run && mount -t proc proc /proc || exit
+    mount -t tmpfs tmpfs /run && mount -t proc proc /proc && eval "$BEFORE" || exit
     cat >$D/config.toml <<END
 version = 2
-root = "$D/containerd"
+root = "/run/root"
 state = "/run/containerd"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+disabled_plugins = [$DISABLED"io.containerd.internal.v1.opt"]
 [grpc]
 address = "/run/containerd/containerd.sock"
 END
+    cat $D/more.toml >>$D/config.toml 2>/dev/null
     containerd --config $D/config.toml --log-level error >$D/log 2>&1 &
     for try in $(seq 600); do ctr version >/dev/null 2>&1 && break; sleep 0.1; done
     echo ready
@@ -120,10 +143,11 @@ END
     while :; do wait; sleep 1; done"#;
 
 impl Ground {
-    fn new() -> Ground {
-        let dir = lab::scratch().join(format!("containerd-{}", std::process::id()));
+    pub fn new(kind: &Kind) -> Ground {
+        let dir = lab::scratch().join(format!("{}-{}", kind.name, std::process::id()));
         fs::create_dir_all(dir.join("t")).unwrap();
         std::os::unix::fs::symlink(lab::RUBBER, dir.join("rubber-oci")).unwrap();
+        let group = format!("/rubber-{}-{}", kind.name, std::process::id());
         let mut outer = Command::new("setpriv")
             // With this thread it ends as well, and with it all in there.
             .args([
@@ -136,11 +160,13 @@ impl Ground {
                 "--pid",
                 "--fork",
                 "--kill-child",
-                "sh",
-                "-c",
-                DAEMON,
             ])
+            .args(kind.namespaces)
+            .args(["sh", "-c", DAEMON])
             .env("D", &dir)
+            .env("G", &group)
+            .env("BEFORE", kind.before)
+            .env("DISABLED", kind.disabled)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .stdin(Stdio::null())
@@ -151,15 +177,14 @@ impl Ground {
         assert_eq!(line, "ready\n", "containerd: {:?}", fs::read_to_string(dir.join("log")));
         let children = format!("/proc/{0}/task/{0}/children", outer.id());
         let first = fs::read_to_string(children).unwrap().trim().to_owned();
-        let group = format!("/rubber-containerd-{}", std::process::id());
         let ground = Ground { dir, group, outer, first };
         super::bundle::root(&ground.dir.join("root"));
-        let output = ground.sh(&ground.oci(), "import", ARCHIVE);
+        let output = ground.sh(&ground.oci(), "import", &format!("WHOSE={}\n{ARCHIVE}", kind.whose));
         assert!(output.status.success(), "{output:?}");
         ground
     }
 
-    fn oci(&self) -> PathBuf {
+    pub fn oci(&self) -> PathBuf {
         self.dir.join("rubber-oci")
     }
 
@@ -187,16 +212,17 @@ impl Ground {
 c["linux"]["cgroupsPath"]=sys.argv[2]; json.dump(c,open(p,"w"))' $T/config.json $G/$C; }
             T=$D/t/$C; mkdir -p $T; cd $T"#;
         let epilogue = "ctr task rm -f $C >/dev/null 2>&1; ctr container rm $C >/dev/null 2>&1; rm -rf $T";
-        Command::new("nsenter")
-            .args(["--target", &self.first, "--mount", "--pid", "bash", "-c"])
-            .arg(format!("{prelude}\n{script}\nstatus=$?\n{epilogue}\nexit $status"))
-            .env("RUNTIME", runtime)
-            .env("D", &self.dir)
-            .env("G", &self.group)
-            .env("C", name)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+        let mut inside = self.inside(&["bash", "-c"]);
+        inside.arg(format!("{prelude}\n{script}\nstatus=$?\n{epilogue}\nexit $status"));
+        inside.env("RUNTIME", runtime).env("C", name).output().unwrap()
+    }
+
+    /// A command in the same namespaces.
+    pub fn inside(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.first, "--mount", "--pid", "--net"]).args(words);
+        command.env("D", &self.dir).env("G", &self.group).stdin(Stdio::null());
+        command
     }
 }
 
@@ -221,47 +247,10 @@ fn containerd_runs_containers() {
     if !["containerd", "ctr", "unshare", "nsenter", "script"].into_iter().all(lab::has) {
         return lab::skip_this("there is no containerd here");
     }
-    let ground = Ground::new();
-    let share = match std::env::var("RUBBER_TEST_CONTAINERD").as_deref() {
-        Ok("all") => 1,
-        _ if lab::few() => SMALL_SHARE,
-        _ => SHARE,
-    };
-    let wanted = std::env::var("RUBBER_TEST_CONTAINERD").unwrap_or_default();
-    let named: Vec<_> = CASES.iter().filter(|case| case.0 == wanted).collect();
-    let cases = if named.is_empty() { CASES.iter().step_by(share).collect() } else { named };
-    let (next, wrong) = (AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    wrong.lock().unwrap().extend(judge(&ground, case));
-                }
-            });
-        }
+    let ground = Ground::new(&BARE);
+    let cases = part(CASES, "RUBBER_TEST_CONTAINERD", [SHARE, SMALL_SHARE]);
+    try_all(CASES, cases, |runtime, name, script| match runtime {
+        Runtime::Rubber => ground.sh(&ground.oci(), name, script),
+        Runtime::Runc => ground.sh(Path::new("runc"), name, script),
     });
-    let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-}
-
-/// What is wrong with it; what is wrong with runc as well is only told.
-fn judge(ground: &Ground, (name, script, expected): &(&str, &str, &str)) -> Option<String> {
-    let number = CASES.iter().position(|(other, ..)| other == name).unwrap();
-    let try_with = |runtime: &Path, container: &str| {
-        let output = ground.sh(runtime, container, script);
-        (lab::text(&output.stdout).trim().to_owned(), lab::text(&output.stderr))
-    };
-    let (printed, error) = try_with(&ground.oci(), &format!("c{number}"));
-    if printed == *expected {
-        return None;
-    }
-    let (runcs, why) = match lab::has("runc") {
-        true => try_with(Path::new("runc"), &format!("r{number}")),
-        false => (String::new(), "there is no runc".into()),
-    };
-    if runcs == *expected || runcs == printed && !printed.is_empty() {
-        return Some(format!("{name}: {printed:?} instead of {expected:?} (runc: {runcs:?}): {error}"));
-    }
-    lab::note(&format!("{name}: fails with runc, too ({runcs:?}: {})", why.trim()));
-    None
 }

@@ -1,4 +1,4 @@
-//! The OCI runtime command line: by hand, and driven by podman and containerd.
+//! The OCI runtime command line: by hand, and driven by podman, containerd and its plugin for Kubernetes.
 
 #[path = "../lab/mod.rs"]
 mod lab;
@@ -8,11 +8,13 @@ mod bundle;
 mod conformance;
 mod containerd;
 mod crash;
+mod cri;
 mod fields;
 mod hand;
 mod podman;
 mod rootless;
 mod sections;
 mod systemd;
+mod table;
 mod written;
 mod wrong;

@@ -5,6 +5,7 @@
 //! rubber has to fail with runc, too.
 
 use crate::lab;
+use crate::table::{self, Case, Runtime, part};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -172,6 +173,13 @@ impl Ground {
         self.seen().join("rubber-oci")
     }
 
+    pub fn try_all(&self, all: &[Case], cases: Vec<&Case>) {
+        table::try_all(all, cases, |runtime, name, script| match runtime {
+            Runtime::Rubber => self.sh(&self.oci(), name, script),
+            Runtime::Runc => self.sh(Path::new("runc"), name, script),
+        });
+    }
+
     fn sh(&self, runtime: &Path, name: &str, script: &str) -> Output {
         let prelude = "
             if test $HOME = /run/home; then PLACE= BELOW=; else PLACE=\"--root $D/podman --runroot /run/p\" BELOW=\"--cgroup-parent $G\"; fi
@@ -232,76 +240,5 @@ fn podman_runs_containers() {
         return lab::skip_this("there is no podman here");
     }
     let ground = Ground::new(Whose::Root);
-    try_all(&ground, CASES, part(CASES, "RUBBER_TEST_PODMAN", [SHARE, SMALL_SHARE]));
-}
-
-pub type Case = (&'static str, &'static str, &'static str);
-
-/// All of them if `variable` says "all"; or else one of so many, and of even more where everything is slow.
-pub fn part<'a>(all: &'a [Case], variable: &str, [share, small_share]: [usize; 2]) -> Vec<&'a Case> {
-    let share = match std::env::var(variable).as_deref() {
-        Ok("all") => 1,
-        _ if lab::few() => small_share,
-        _ => share,
-    };
-    all.iter().step_by(share).collect()
-}
-
-/// Most of the time of each is podman waiting.
-pub fn try_all(ground: &Ground, all: &[Case], cases: Vec<&Case>) {
-    let (next, good) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let wrong = std::sync::Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let number = all.iter().position(|other| other == *case).unwrap();
-                    match judge(ground, number, case) {
-                        Verdict::Good => drop(good.fetch_add(1, Ordering::Relaxed)),
-                        Verdict::AsBadAsRunc => {}
-                        Verdict::Wrong(why) => wrong.lock().unwrap().push(why),
-                    }
-                }
-            });
-        }
-    });
-    let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    // Where hardly anything works with runc, it is not the runtime that was tried.
-    let good = good.into_inner();
-    assert!(
-        good * 2 >= cases.len(),
-        "{good} of {} cases do what they should, with whatever runtime",
-        cases.len()
-    );
-}
-
-enum Verdict {
-    Good,
-    AsBadAsRunc,
-    Wrong(String),
-}
-
-/// What is wrong with it; what is wrong with runc as well is only told.
-fn judge(ground: &Ground, number: usize, (name, script, expected): &Case) -> Verdict {
-    let try_with = |runtime: &Path, container: &str| {
-        let output = ground.sh(runtime, container, script);
-        let printed = lab::text(&output.stdout).trim().replace(container, "C");
-        (printed, lab::text(&output.stderr))
-    };
-    let (printed, error) = try_with(&ground.oci(), &format!("c{number}"));
-    if printed == *expected {
-        return Verdict::Good;
-    }
-    let (runcs, why) = match lab::has("runc") {
-        true => try_with(Path::new("runc"), &format!("r{number}")),
-        false => (String::new(), "there is no runc".into()),
-    };
-    if runcs == *expected || runcs == printed && !printed.is_empty() {
-        return Verdict::Wrong(format!(
-            "{name}: {printed:?} instead of {expected:?} (runc: {runcs:?}): {error}"
-        ));
-    }
-    lab::note(&format!("{name}: fails with runc, too ({runcs:?}: {})", why.trim()));
-    Verdict::AsBadAsRunc
+    ground.try_all(CASES, part(CASES, "RUBBER_TEST_PODMAN", [SHARE, SMALL_SHARE]));
 }

@@ -3,7 +3,8 @@
 
 use crate::{
     lab,
-    podman::{Case, Ground, Whose, part, try_all},
+    podman::{Ground, Whose},
+    table::{Case, part},
 };
 
 /// As in `podman`. Limits take a cgroup of the user's, which nobody has delegated there: with neither runtime.
@@ -49,5 +50,5 @@ fn podman_runs_containers_of_a_user() {
     if !["podman", "conmon", "unshare", "nsenter", "setpriv", "newuidmap"].into_iter().all(lab::has) {
         return lab::skip_this("there is no podman here, or no newuidmap");
     }
-    try_all(&Ground::new(Whose::User), CASES, part(CASES, "RUBBER_TEST_ROOTLESS", [SHARE, SMALL_SHARE]));
+    Ground::new(Whose::User).try_all(CASES, part(CASES, "RUBBER_TEST_ROOTLESS", [SHARE, SMALL_SHARE]));
 }
