@@ -50,7 +50,8 @@ fn mount_hides_what_is_the_hosts_alone() {
     }
     assert_eq!(fs::metadata("/dev/null").unwrap().mode(), mode, "the host's /dev/null was changed");
     for directory in there(DIRECTORIES) {
-        let script = format!("ls -A {directory} | wc -l; touch {directory}/x || grep {directory} /proc/mounts");
+        let script =
+            format!("ls -A {directory} | wc -l; touch {directory}/x || grep {directory} /proc/mounts");
         let output = run(&[], &script);
         let said = text(&output.stdout);
         assert!(said.starts_with("0\n") && said.contains(" ro,"), "{directory}: {output:?}");
