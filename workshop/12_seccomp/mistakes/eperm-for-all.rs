@@ -2,7 +2,7 @@
 
 pub fn load(config: &Config) -> Result<()> {
     let mut policy = filter::default_policy(&config.capabilities);
-    for rule in policy.calls.values_mut().flatten() {
+    for rule in policy.calls.values_mut().flat_map(std::rc::Rc::make_mut) {
         if rule.action == errno(libc::ENOSYS) {
             rule.action = errno(libc::EPERM);
         }
