@@ -134,13 +134,13 @@ pub fn make(config: &Config, mut answer: impl FnMut(&Word, Pid) -> Result<String
         config.bundle.maker.replace(theirs.take().map(BufReader::new).map(Maker));
         become_child(config)
     };
-    let born = super::cgroup::cradle(config).map(|group| sys::fork_untied_into(&group, "child", &life));
+    let born = super::cgroup::cradle(config).map(|group| sys::fork_untied_into(&group, "child", life));
     let child = match born {
         Some(Ok(child)) => child,
         // What stood in the way, if it is more than an old kernel, is told when it joins.
         _ => {
             config.bundle.is_born_in_group.set(false);
-            sys::fork_untied("child", &life)?
+            sys::fork_untied("child", life)?
         }
     };
     theirs.take();
