@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config,
+    narrate,
     oci::mounts::empty,
     place::{self, is, is_directory, is_there},
     sys::{self, mounts::*},
@@ -15,6 +16,7 @@ use nix::{
 };
 use std::{
     fs::read_dir,
+    io::ErrorKind,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -52,7 +54,7 @@ pub fn mask(_: &Config) -> Result<()> {
         }
         first.get_or_insert(file);
     }
-    let mut first = has_nothing(EMPTY).then(|| PathBuf::from(EMPTY));
+    let mut first = has_nothing(EMPTY)?.then(|| PathBuf::from(EMPTY));
     for directory in those_there(directories())? {
         match &first {
             None => {
@@ -67,8 +69,14 @@ pub fn mask(_: &Config) -> Result<()> {
 }
 
 /// In a /sys of the host's something may be mounted there, and a kernel without cgroups has none.
-fn has_nothing(directory: &str) -> bool {
-    crate::narrate::is_dry() || read_dir(directory).is_ok_and(|mut names| names.next().is_none())
+fn has_nothing(directory: &str) -> Result<bool> {
+    if narrate::is_dry() {
+        return Ok(true);
+    }
+    match read_dir(directory).and_then(|mut names| names.next().transpose()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        first => Ok(first.with_context(|| format!("cannot look into {directory:?}"))?.is_none()),
+    }
 }
 
 fn directories() -> impl Iterator<Item = PathBuf> {
@@ -104,7 +112,7 @@ fn known_null(null: OwnedFd) -> Result<OwnedFd> {
     let about = fstat(&null)?;
     let is_character = about.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
     ensure!(
-        crate::narrate::is_dry() || is_character && (major(about.st_rdev), minor(about.st_rdev)) == (1, 3),
+        narrate::is_dry() || is_character && (major(about.st_rdev), minor(about.st_rdev)) == (1, 3),
         "the host's /dev/null is not the device 1:3: mknod -m 666 /dev/null c 1 3 makes it again"
     );
     Ok(null)
