@@ -160,7 +160,7 @@ pub fn unpack_layer(tar: impl Read, files: &Path, manner: Manner) -> Result<(Str
 /// Sends what `work` has written below `files` to the disk while it goes on writing: left to the sync at the end, the
 /// disk would have nothing to do until then, and everything at once. What takes less than EARLIER is left to that.
 fn while_syncing<T>(files: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let directory = File::open(files)?;
+    let directory = File::open(files).with_context(|| format!("open({files:?})"))?;
     let (working, worked) = channel::<()>();
     thread::scope(|scope| {
         // The kernel tells of what it could not write once, so what is told here must not be lost: syncfs(2).

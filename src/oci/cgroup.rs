@@ -233,9 +233,9 @@ pub fn join(config: &Config) -> Result<()> {
 
 /// The group of version 2 that the first process can be born in, which is the quickest way into it.
 pub fn cradle(config: &Config) -> Option<File> {
-    let group = config.bundle.groups.iter().find(|group| group.controllers.is_none())?;
     // One of systemd's is made when there is a process to be in it.
-    let dir = File::open(&group.dir).ok().filter(|_| !config.bundle.by_systemd)?;
+    let is_there = |group: &&Group| group.controllers.is_none() && !config.bundle.by_systemd;
+    let dir = File::open(&config.bundle.groups.iter().find(is_there)?.dir).ok()?;
     config.bundle.is_born_in_group.set(true);
     Some(dir)
 }

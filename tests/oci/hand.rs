@@ -341,9 +341,12 @@ fn who_waits_to_be_started_takes_little_memory() {
     bundle.command("sleep 60");
     bundle.ok(&["create", "c"]);
     let pid = bundle.state("c")["pid"].as_i64().unwrap() as i32;
-    // How much comes back with the code that waits is the kernel's choice: see benches/oci for the figure.
-    let at_first = lab::share_of_memory(pid);
-    bundle.wait_for("the giving back", || lab::share_of_memory(pid) < at_first / 3);
+    // How much comes back with the code that waits is the kernel's choice: see benches/oci for the figure. The most that
+    // it ever had is told later, too, on a machine so slow that it has given back before it is looked at.
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let most: u32 = most.trim().trim_end_matches(" kB").parse().unwrap();
+    bundle.wait_for("the giving back", || lab::share_of_memory(pid) < most / 3);
     bundle.ok(&["start", "c"]);
     assert_eq!(bundle.state("c")["status"], "running");
     bundle.ok(&["delete", "--force", "c"]);
