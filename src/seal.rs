@@ -62,16 +62,14 @@ fn copied() -> Result<OwnedFd> {
     Ok(copy.into())
 }
 
-/// Without an upper layer the kernel wants two lower ones: the second has nothing in it, and is gone at once.
+/// Without an upper layer the kernel wants two lower ones. The second is never looked into: what the first has is a file.
 fn covered() -> Result<OwnedFd> {
     let own = read_link(OWN)?;
     let (Some(dir), Some(name)) = (own.parent(), own.file_name()) else { bail!("{own:?} has no name") };
-    let second = tempfile::tempdir()?;
-    let layers =
-        [dir, second.path()].map(|dir| dir.to_str().map(|dir| dir.replace('\\', "\\\\").replace(':', "\\:")));
-    let [Some(first), Some(second)] = layers else { bail!("{own:?} is not UTF-8") };
+    let dir = dir.to_str().with_context(|| format!("{own:?} is not UTF-8"))?;
+    let first = dir.replace('\\', "\\\\").replace(':', "\\:");
     let overlay = fsopen("overlay")?;
-    fsconfig_set(&overlay, "lowerdir", &format!("{first}:{second}"))?;
+    fsconfig_set(&overlay, "lowerdir", &format!("{first}:/dev"))?;
     fsconfig_create(&overlay)?;
     openat_nofollow(&fsmount(&overlay, RDONLY | NOSUID | NODEV)?, name)
 }

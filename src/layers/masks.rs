@@ -118,28 +118,31 @@ fn known_null(null: OwnedFd) -> Result<OwnedFd> {
     Ok(null)
 }
 
-/// For a config.json's own list: taken hold of while nobody in there could have made another of it, once for each, as
-/// of a mount that has left no more can be had.
-pub fn hold(config: &Config) -> Result<Vec<OwnedFd>> {
-    let masked = &config.bundle.masked;
-    if masked.is_empty() {
-        return Ok(vec![]);
+/// For a config.json's own list: taken hold of while nobody in there could have made another of it.
+pub fn hold(config: &Config) -> Result<Option<OwnedFd>> {
+    if config.bundle.masked.is_empty() {
+        return Ok(None);
     }
     let null = openat2_in_root(HERE, Path::new("/dev/null"), OFlag::O_PATH).and_then(known_null)?;
-    masked.iter().map(|_| open_tree_alone(null.as_fd())).collect()
+    open_tree_alone(null.as_fd()).map(Some)
 }
 
-/// What is not there needs no mask.
+/// What is not there needs no mask. The first of a kind is in our mount table then, where more can be had of it.
 pub fn hide(config: &Config) -> Result<()> {
     let root = sys::open_directory(Path::new("/"))?;
-    let mut nulls = std::mem::take(&mut config.bundle.held.borrow_mut().nulls);
+    let null = config.bundle.held.borrow_mut().null.take();
+    let (mut over_file, mut over_directory) = (None, None);
     for path in &config.bundle.masked {
         let Some(place) = found(&root, path)? else { continue };
-        let mask = match is_directory(&place)? {
-            true => empty("tmpfs", RDONLY)?,
-            false => nulls.pop().context("a mask for each file")?,
+        let is_directory = is_directory(&place)?;
+        let first = if is_directory { &mut over_directory } else { &mut over_file };
+        let mask = match first {
+            Some(first) => open_tree_alone(AsFd::as_fd(first))?,
+            None if is_directory => empty("tmpfs", RDONLY)?,
+            None => null.as_ref().context("nobody has taken hold of /dev/null")?.try_clone()?,
         };
         move_mount(&mask, &place).with_context(|| format!("{path:?}"))?;
+        first.get_or_insert(mask);
     }
     Ok(())
 }

@@ -96,7 +96,8 @@ pub fn make(groups: Vec<Group>, settings: &[Setting]) -> Result<Vec<Group>> {
             }
         }
     }
-    for setting in settings {
+    for same_file in settings.chunk_by(|one, next| one.file == next.file) {
+        let setting = &same_file[0];
         let group = made.iter().find(|group| group.has(&setting.controller));
         let Some(group) = group else {
             bail!(
@@ -105,7 +106,7 @@ pub fn make(groups: Vec<Group>, settings: &[Setting]) -> Result<Vec<Group>> {
                 setting.controller
             )
         };
-        write(group, setting)?;
+        write(group, same_file)?;
     }
     Ok(made)
 }
@@ -177,30 +178,32 @@ fn inherit(dir: &Path) -> Result<()> {
 
 /// Writes the limits of a container that is there.
 pub fn change(groups: &[Group], settings: &[Setting]) -> Result<()> {
-    for setting in settings {
-        let group = groups.iter().find(|group| group.has(&setting.controller));
-        let group = group.with_context(|| format!("there is no {} cgroup", setting.controller))?;
-        write(group, setting)?;
+    for same_file in settings.chunk_by(|one, next| one.file == next.file) {
+        let controller = &same_file[0].controller;
+        let group = groups.iter().find(|group| group.has(controller));
+        write(group.with_context(|| format!("there is no {controller} cgroup"))?, same_file)?;
     }
     Ok(())
 }
 
 /// The sum of memory and swap cannot be below the memory, so one of the two files has to be written first: which,
 /// depends on what there was. Where the kernel does not count swap, there is no such limit to keep.
-fn write(group: &Group, setting: &Setting) -> Result<()> {
+fn write(group: &Group, same_file: &[Setting]) -> Result<()> {
     const SUM: &str = "memory.memsw.limit_in_bytes";
-    let file = group.dir.join(&setting.file);
-    if [SUM, "memory.swap.max"].contains(&setting.file.as_str()) && !file.exists() {
+    let name = same_file[0].file.as_str();
+    let file = group.dir.join(name);
+    if [SUM, "memory.swap.max"].contains(&name) && !file.exists() {
         return Ok(());
     }
-    match sys::write(&file, &setting.value) {
+    let write = || sys::write_each(&file, same_file.iter().map(|setting| &setting.value));
+    match write() {
         Err(error)
-            if setting.file == "memory.limit_in_bytes"
+            if name == "memory.limit_in_bytes"
                 && error.downcast_ref() == Some(&Errno::EINVAL)
                 && group.dir.join(SUM).exists() =>
         {
             sys::write(&group.dir.join(SUM), "-1")?;
-            sys::write(&file, &setting.value)
+            write()
         }
         done => done,
     }
@@ -257,9 +260,16 @@ pub fn remove(groups: &[Group]) -> Result<()> {
     groups.iter().try_for_each(|group| remove_below(&group.dir))
 }
 
+/// Few have anything in them or below them: so that is looked for when the kernel says so.
 fn remove_below(dir: &Path) -> Result<()> {
-    below(dir)?.iter().try_for_each(|dir| remove_below(dir))?;
-    remove_group(dir)
+    match sys::rmdir(dir) {
+        Err(error) if error.downcast_ref() == Some(&Errno::EBUSY) => {
+            below(dir)?.iter().try_for_each(|dir| remove_below(dir))?;
+            remove_group(dir)
+        }
+        Err(error) if error.downcast_ref() == Some(&Errno::ENOENT) => Ok(()),
+        done => done,
+    }
 }
 
 fn below(dir: &Path) -> Result<Vec<PathBuf>> {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::{Config, DeviceRule},
-    container::{find::start_time, record, relay::Relay, streams::Streams, supervise},
+    container::{record, relay::Relay, streams::Streams, supervise},
     filter::ebpf::Answer,
     layers::cgroup::version,
     sys,
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What `create` and `run` have in common.
 pub struct Wish {
     pub id: String,
-    pub bundle: PathBuf,
+    pub file: spec::Given,
     pub pid_file: Option<PathBuf>,
     pub console_socket: Option<PathBuf>,
     pub pidfd_socket: Option<PathBuf>,
@@ -57,21 +57,20 @@ struct Limits {
 /// All of the container but its command, which waits to be started. Its first process is whose child it becomes when
 /// we end: conmon's, for one.
 pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Container> {
-    let bundle = wish.bundle.canonicalize().with_context(|| format!("--bundle {:?}", wish.bundle))?;
-    let (spec, raw) = spec::read(&bundle)?;
+    let spec::Given { spec, raw, bundle } = &wish.file;
     let by_systemd = wish.groups == Groups::BySystemd;
-    let unit = by_systemd.then(|| Unit::named(&cgroups_path(&spec), &wish.id)).transpose()?;
-    let path = match (&unit, cgroups_path(&spec)) {
+    let unit = by_systemd.then(|| Unit::named(&cgroups_path(spec), &wish.id)).transpose()?;
+    let path = match (&unit, cgroups_path(spec)) {
         (Some(unit), _) => unit.path(),
         (None, path) if path.is_empty() => format!("rubber-oci-{}", wish.id).into(),
         (None, path) => path.into(),
     };
     let (limits, wanted) = match wish.groups {
         Groups::Left => (Limits { settings: vec![], devices: vec![] }, vec![]),
-        _ => (limits(&spec)?, cgroup::find(&path)?),
+        _ => (limits(spec)?, cgroup::find(&path)?),
     };
-    // Once for what it says, before anything is there.
-    spec::config(&wish.id, &spec, &raw, &bundle, &wanted)?;
+    // What is wrong in it is said before anything is there.
+    let mut config = spec::config(&wish.id, &wish.file, &wanted)?;
     let (dir, lock) = states.claim(&wish.id)?;
     // Before there is a record that says they are ours: by it their processes would be killed.
     cgroup::ensure_free(&wanted).inspect_err(|_| {
@@ -80,25 +79,25 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
     let record = Record {
         version: state::VERSION,
         id: wish.id.clone(),
-        rootfs: spec::rootfs(&spec, &bundle)?,
+        rootfs: spec::rootfs(spec, bundle)?,
         bundle: bundle.clone(),
         created: record::now(),
-        first: None,
-        ready: false,
         groups: wanted.clone(),
         unit,
         config: raw.clone(),
     };
-    let mut container = Container { record, dir };
+    let mut container = Container { record, first: None, dir };
     let outcome = container.save().and_then(|()| {
         if container.record.unit.is_none() {
             make_groups(&mut container, &limits)?;
         }
-        let mut config = spec::config(&wish.id, &spec, &raw, &bundle, &container.record.groups)?;
+        if container.record.groups != wanted {
+            config = spec::config(&wish.id, &wish.file, &container.record.groups)?;
+        }
         config.streams = streams;
         config.bundle.by_systemd = by_systemd;
         config.bundle.lock = Some(lock);
-        config.bundle.door = Some(state::open_door(&container.dir)?);
+        config.bundle.door = Some(state::make_door(&container.dir)?);
         config.bundle.preserved = wish.preserve_fds;
         config.bundle.listener = notify::connect(&config)?;
         idmap::hold(&config)?;
@@ -124,8 +123,11 @@ fn cgroups_path(spec: &Spec) -> String {
 }
 
 fn make_groups(container: &mut Container, limits: &Limits) -> Result<()> {
-    container.record.groups = cgroup::make(container.record.groups.clone(), &limits.settings)?;
-    container.save()?;
+    let made = cgroup::make(container.record.groups.clone(), &limits.settings)?;
+    if container.record.groups != made {
+        container.record.groups = made;
+        container.save()?;
+    }
     cgroup::filter_devices(&container.record.groups, &limits.devices)
 }
 
@@ -140,20 +142,15 @@ fn make(config: &Config, container: &mut Container, wish: &Wish, limits: &Limits
                 make_groups(container, limits)?;
             }
             Word::Unmapped => namespaces::map(child.as_raw(), &config.bundle.ids)?,
-            Word::First(pid) => {
-                let began = start_time(*pid).context("the container's first process has just ended")?;
-                container.record.first = Some((*pid, began));
-                container.save()?;
-            }
+            Word::First(pid) => container.begin(*pid)?,
             Word::Made => {
                 let state = container.state(Status::Creating).to_string();
                 hooks::run(&spec::hooks(&raw, "prestart")?, &state)?;
                 hooks::run(&spec::hooks(&raw, "createRuntime")?, &state)?;
             }
             Word::Ready => {
-                container.record.ready = true;
-                container.save()?;
-                let (pid, _) = container.record.first.context("it has no first process")?;
+                state::open_door(&container.dir)?;
+                let (pid, _) = container.first.context("it has no first process")?;
                 if let Some(socket) = &pidfd_socket {
                     socket.send(Pid::from_raw(pid))?;
                 }
@@ -199,7 +196,8 @@ pub fn start(container: &Container) -> Result<()> {
 }
 
 /// A whole life, with our own streams: returns the exit code of its command.
-pub fn run(states: &States, wish: &Wish, has_terminal: bool) -> Result<u8> {
+pub fn run(states: &States, wish: &Wish) -> Result<u8> {
+    let has_terminal = wish.file.has_terminal();
     nix::sys::prctl::set_child_subreaper(true)?;
     supervise::hold_signals()?;
     let (ours, theirs) = UnixStream::pair()?;
@@ -216,7 +214,7 @@ pub fn run(states: &States, wish: &Wish, has_terminal: bool) -> Result<u8> {
     let streams = Streams { terminal: has_terminal.then_some((ours, theirs)), ..Streams::default() };
     let container = create(states, wish, streams)?;
     let outcome = start(&container).and_then(|()| {
-        let (pid, _) = container.record.first.context("it has no first process")?;
+        let (pid, _) = container.first.context("it has no first process")?;
         supervise::wait(Pid::from_raw(pid), Relay::start(&relay)?)
     });
     let gone = end(&container).and_then(|()| delete(&container, Force::No));

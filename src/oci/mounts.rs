@@ -70,7 +70,8 @@ pub struct Held {
     trees: VecDeque<OwnedFd>,
     /// Those with ids of their own, which are taken hold of outside.
     pub shown: VecDeque<OwnedFd>,
-    pub nulls: Vec<OwnedFd>,
+    /// What masks files.
+    pub null: Option<OwnedFd>,
 }
 
 pub fn hold(config: &Config) -> Result<()> {
@@ -85,7 +86,7 @@ pub fn hold(config: &Config) -> Result<()> {
             held.trees.push_back(tree);
         }
     }
-    held.nulls = masks::hold(config)?;
+    held.null = masks::hold(config)?;
     Ok(())
 }
 

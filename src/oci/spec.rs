@@ -30,13 +30,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Reads config.json, and returns it also as it was written: what is in it and not known to us is the user's.
-pub fn read(bundle: &Path) -> Result<(Spec, Value)> {
+/// A config.json, and as it was written: what is in it and not known to us is the user's.
+pub struct Given {
+    pub bundle: PathBuf,
+    pub spec: Spec,
+    pub raw: Value,
+}
+
+impl Given {
+    pub fn has_terminal(&self) -> bool {
+        self.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false)
+    }
+}
+
+pub fn read(bundle: &Path) -> Result<Given> {
+    let bundle = bundle.canonicalize().with_context(|| format!("--bundle {bundle:?}"))?;
     let file = bundle.join("config.json");
     let text = fs::read_to_string(&file)
         .with_context(|| format!("cannot read {file:?} (--bundle is the directory it is in)"))?;
     let raw: Value = serde_json::from_str(&text).with_context(|| format!("{file:?} is not JSON"))?;
-    Ok((parse(raw.clone()).with_context(|| format!("{file:?}"))?, raw))
+    Ok(Given { spec: parse(raw.clone()).with_context(|| format!("{file:?}"))?, raw, bundle })
 }
 
 pub fn parse(raw: Value) -> Result<Spec> {
@@ -96,7 +109,8 @@ pub fn rootfs(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-pub fn config(id: &str, spec: &Spec, raw: &Value, bundle: &Path, groups: &[Group]) -> Result<Config> {
+pub fn config(id: &str, given: &Given, groups: &[Group]) -> Result<Config> {
+    let Given { spec, raw, bundle } = given;
     let linux = spec.linux().as_ref().context("config.json has no linux: this is a runtime for Linux")?;
     refuse(linux)?;
     let process = spec.process().as_ref().context("config.json has no process")?;

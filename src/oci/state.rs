@@ -1,6 +1,7 @@
 //! What is known of a container: a directory with its record, a lock and a door.
 //!
-//! The record says who it is, and is there before anything else of the container. Whether it still waits to be
+//! The record says who it is, and is there before anything else of the container. What comes to be known of it later
+//! has files of its own: `first` is its first process, and the door has its name when the container is made. Whether it still waits to be
 //! started is not written down, for then somebody would have to be alive to change it: pid 1 holds the lock by a
 //! descriptor that closes when it becomes the command, however that comes about. A number alone is no process:
 //! with it stands when it began.
@@ -39,11 +40,6 @@ pub struct Record {
     pub bundle: PathBuf,
     pub rootfs: PathBuf,
     pub created: String,
-    /// Pid 1 as the host sees it, and when it began (proc_pid_stat(5), field 22).
-    pub first: Option<(i32, u64)>,
-    /// All is done that can be done before the start.
-    #[serde(default)]
-    pub ready: bool,
     pub groups: Vec<Group>,
     /// Whose groups they are, with --systemd-cgroup.
     #[serde(default)]
@@ -52,7 +48,7 @@ pub struct Record {
     pub config: Value,
 }
 
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Status {
@@ -128,7 +124,8 @@ impl States {
         };
         let record: Record = serde_json::from_str(&text).with_context(|| format!("{file:?} is damaged"))?;
         ensure!(record.version == VERSION, "{file:?} was written by another version of rubber");
-        Ok(Container { record, dir })
+        let first = read_first(&dir).with_context(|| format!("{:?} is damaged", dir.join("first")))?;
+        Ok(Container { record, first, dir })
     }
 
     pub fn all(&self) -> Result<Vec<Container>> {
@@ -154,6 +151,8 @@ impl States {
 #[derive(Debug)]
 pub struct Container {
     pub record: Record,
+    /// Pid 1 as the host sees it, and when it began (proc_pid_stat(5), field 22).
+    pub first: Option<(i32, u64)>,
     pub dir: PathBuf,
 }
 
@@ -163,12 +162,18 @@ impl Container {
         replace(&self.dir.join("record"), &serde_json::to_vec(&self.record)?)
     }
 
+    pub fn begin(&mut self, pid: i32) -> Result<()> {
+        let began = start_time(pid).context("the container's first process has just ended")?;
+        self.first = Some((pid, began));
+        replace(&self.dir.join("first"), format!("{pid} {began}").as_bytes())
+    }
+
     pub fn status(&self) -> Status {
         let is_locked = is_locked(&self.dir);
         match self.alive() {
-            None if is_locked && self.record.first.is_none() => Status::Creating,
+            None if is_locked && self.first.is_none() => Status::Creating,
             None => Status::Stopped,
-            Some(_) if is_locked && !self.record.ready => Status::Creating,
+            Some(_) if is_locked && !has_door(&self.dir) => Status::Creating,
             Some(_) if is_locked => Status::Created,
             Some(_) if cgroup::is_paused(&self.record.groups) => Status::Paused,
             Some(_) => Status::Running,
@@ -177,19 +182,17 @@ impl Container {
 
     /// Pid 1, while it lives. (One that has ended and is not collected yet does not.)
     pub fn alive(&self) -> Option<Pid> {
-        let (pid, began) = self.record.first?;
-        let stat = read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let is_dead = stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']));
-        (start_time(pid)? == began && !is_dead).then_some(Pid::from_raw(pid))
+        let (pid, began) = self.first?;
+        let stat = stat(pid)?;
+        let is_dead = stat.first()?.starts_with(['Z', 'X']);
+        (stat.get(19)?.parse() == Ok(began) && !is_dead).then_some(Pid::from_raw(pid))
     }
 
     /// Whether pid 1 is on its way out: PF_EXITING, of the flags that are field 9 in proc_pid_stat(5).
     pub fn is_ending(&self) -> bool {
         const PF_EXITING: u64 = 4;
         let Some(pid) = self.alive() else { return true };
-        let stat = read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let behind_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        let flags = behind_name.split(' ').nth(6).and_then(|word| word.parse::<u64>().ok());
+        let flags = stat(pid.as_raw()).and_then(|stat| stat.get(6)?.parse::<u64>().ok());
         flags.is_none_or(|flags| flags & PF_EXITING != 0)
     }
 
@@ -208,7 +211,7 @@ impl Container {
         let record = &self.record;
         let pid = match status {
             Status::Stopped => 0,
-            _ => record.first.map_or(0, |(pid, _)| pid),
+            _ => self.first.map_or(0, |(pid, _)| pid),
         };
         let owner = fs::metadata(&self.dir).map(|about| about.uid()).unwrap_or_default();
         json!({
@@ -244,21 +247,44 @@ fn is_locked(dir: &Path) -> bool {
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
-/// Where pid 1 waits. The name of a socket has 107 bytes at most, and a directory's can be longer: so it is called
-/// by the directory's descriptor.
-pub fn open_door(dir: &Path) -> Result<UnixListener> {
-    let (_directory, name) = door(dir)?;
+fn read_first(dir: &Path) -> Result<Option<(i32, u64)>> {
+    let text = match read_to_string(dir.join("first")) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text?,
+    };
+    let (pid, began) = text.split_once(' ').context("two numbers are not in it")?;
+    Ok(Some((pid.parse()?, began.parse()?)))
+}
+
+/// The fields of proc_pid_stat(5) from the third on, its state. Before it is its name, with anything in it.
+fn stat(pid: i32) -> Option<Vec<String>> {
+    let text = read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(text.rsplit_once(") ")?.1.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Where pid 1 waits. It has its name when all is done that can be done before the start.
+pub fn make_door(dir: &Path) -> Result<UnixListener> {
+    let (_directory, name) = in_directory(dir, "door.new")?;
     UnixListener::bind(name).context("cannot make the socket that start connects to")
 }
 
+pub fn open_door(dir: &Path) -> Result<()> {
+    Ok(fs::rename(dir.join("door.new"), dir.join("door"))?)
+}
+
+fn has_door(dir: &Path) -> bool {
+    dir.join("door").exists()
+}
+
 pub fn knock(dir: &Path) -> std::io::Result<UnixStream> {
-    let (_directory, name) = door(dir).map_err(std::io::Error::other)?;
+    let (_directory, name) = in_directory(dir, "door").map_err(std::io::Error::other)?;
     UnixStream::connect(name)
 }
 
-fn door(dir: &Path) -> Result<(OwnedFd, PathBuf)> {
+/// The name of a socket has 107 bytes at most, and a directory's can be longer: so it is called by its descriptor.
+fn in_directory(dir: &Path, name: &str) -> Result<(OwnedFd, PathBuf)> {
     let directory = sys::open_directory(dir)?;
-    let name = format!("/proc/self/fd/{}/door", directory.as_raw_fd());
+    let name = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
     Ok((directory, name.into()))
 }
 

@@ -4,6 +4,10 @@ use crate::{bundle::bundle, lab};
 use serde_json::json;
 use std::{
     fs,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     process::Stdio,
     thread::sleep,
     time::{Duration, Instant},
@@ -353,24 +357,45 @@ fn who_waits_to_be_started_takes_little_memory() {
     bundle.nothing_is_left("c");
 }
 
+/// The program of a process, which is not the file that it was started from.
+fn held(pid: &str) -> OwnedFd {
+    let exe = format!("/proc/{pid}/exe");
+    assert_eq!(fs::metadata(&exe).unwrap().len(), fs::metadata(lab::RUBBER).unwrap().len());
+    assert_ne!(file(&exe), file(lab::RUBBER));
+    nix::fcntl::open(&*exe, nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).unwrap()
+}
+
+fn file(name: &str) -> (u64, u64) {
+    let about = fs::metadata(name).unwrap();
+    (about.dev(), about.ino())
+}
+
+fn why_not(held: &OwnedFd) -> Option<i32> {
+    let again = format!("/proc/self/fd/{}", held.as_raw_fd());
+    fs::OpenOptions::new().write(true).open(&again).unwrap_err().raw_os_error()
+}
+
 /// CVE-2019-5736: whoever holds its file cannot write to the program on the host, also when nobody runs it any more.
 #[test]
 fn the_program_that_waits_is_not_the_hosts_to_write() {
-    use std::os::unix::fs::MetadataExt;
     let bundle = bundle!();
     bundle.command("sleep 60");
     bundle.ok(&["create", "c"]);
-    let exe = format!("/proc/{}/exe", bundle.state("c")["pid"]);
-    let (theirs, ours) = (fs::metadata(&exe).unwrap(), fs::metadata(lab::RUBBER).unwrap());
-    assert_eq!(theirs.len(), ours.len());
-    assert_ne!((theirs.dev(), theirs.ino()), (ours.dev(), ours.ino()));
-    let held = nix::fcntl::open(&*exe, nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).unwrap();
-    let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
-    let open = || fs::OpenOptions::new().write(true).open(&again).unwrap_err().raw_os_error();
+    let waiting = held(&bundle.state("c")["pid"].to_string());
+    bundle.ok(&["start", "c"]);
+    let mut exec = bundle.rubber(&["exec", "c", "sleep", "60"]).spawn().unwrap();
+    let pid = exec.id().to_string();
+    bundle.wait_for("a look at itself through an overlay", || {
+        file(&format!("/proc/{pid}/exe")) != file(lab::RUBBER)
+    });
+    let executing = held(&pid);
     let refused = [Some(nix::libc::EROFS), Some(nix::libc::ETXTBSY)];
-    assert!(refused.contains(&open()));
+    assert!(refused.contains(&why_not(&executing)));
     bundle.ok(&["delete", "--force", "c"]);
+    exec.wait().unwrap();
     // Of a copy in memory the seals remain, of an overlay that nothing is above it.
-    assert_eq!(open(), Some(nix::libc::EROFS));
+    for program in [waiting, executing] {
+        assert_eq!(why_not(&program), Some(nix::libc::EROFS));
+    }
     bundle.nothing_is_left("c");
 }

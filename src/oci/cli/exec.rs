@@ -7,7 +7,6 @@ use crate::{
         facts, life,
         state::{Container, States},
     },
-    seal,
 };
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -58,7 +57,6 @@ pub struct Exec {
 
 impl Exec {
     pub fn main(self, states: &States) -> Result<u8> {
-        seal::seal_program()?;
         let container = states.find(&self.id)?;
         let process: oci_spec::runtime::Process = serde_json::from_value(self.process(&container)?)
             .context("it is no process of the OCI runtime specification")?;

@@ -159,6 +159,10 @@ struct New {
 
 /// Does what `words` say, and returns the exit code: what goes wrong is told where the client looks for it.
 pub fn main(words: Vec<OsString>) -> Result<u8> {
+    // Who runs /proc/self/exe in a container gets hold of a program that nobody can write to. First of all, as what
+    // was done before would be done again.
+    let enters = words.iter().any(|word| ["create", "run", "exec"].iter().any(|name| word == name));
+    let covered = if enters { seal::cover_program() } else { Ok(()) };
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
@@ -168,7 +172,7 @@ pub fn main(words: Vec<OsString>) -> Result<u8> {
     };
     let logged = cli.log.as_deref().map_or(Ok(()), |file| log::start(file, cli.log_format));
     let code = if let Command::Exec(_) = cli.command { NOT_EXECUTED } else { 1 };
-    Ok(logged.and_then(|()| cli.main()).unwrap_or_else(|error| {
+    Ok(logged.and(covered).and_then(|()| cli.main()).unwrap_or_else(|error| {
         log::error(&format!("{error:#}"));
         code
     }))
@@ -185,12 +189,12 @@ impl Cli {
             _ => Groups::ByUs,
         };
         match self.command {
-            Command::Create(new) => create(&states, new.wish(groups)).map(|_| 0),
+            Command::Create(new) => create(&states, new, groups).map(|_| 0),
             Command::Start { id } => life::start(&find(&id)?).map(|()| 0),
             Command::Run { new, detach: true } => {
-                create(&states, new.wish(groups)).and_then(|it| started(&it)).map(|()| 0)
+                create(&states, new, groups).and_then(|it| started(&it)).map(|()| 0)
             }
-            Command::Run { new, detach: false } => run(&states, new.wish(groups)),
+            Command::Run { new, detach: false } => run(&states, new, groups),
             Command::State { id } => {
                 let container = find(&id)?;
                 print(&container.state(container.status())).map(|()| 0)
@@ -214,28 +218,22 @@ impl Cli {
 }
 
 impl New {
-    fn wish(self, groups: Groups) -> life::Wish {
+    fn wish(self, groups: Groups) -> Result<life::Wish> {
         let New { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds, .. } = self;
-        life::Wish { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds, groups }
+        let file = spec::read(&bundle)?;
+        Ok(life::Wish { id, file, pid_file, console_socket, pidfd_socket, preserve_fds, groups })
     }
 }
 
-fn create(states: &States, wish: life::Wish) -> Result<Container> {
-    // Who runs /proc/self/exe in a container gets hold of a program that nobody can write to.
-    seal::cover_program()?;
-    let has_terminal = has_terminal(&wish)?;
-    let streams = match (&wish.console_socket, has_terminal) {
+fn create(states: &States, new: New, groups: Groups) -> Result<Container> {
+    let wish = new.wish(groups)?;
+    let streams = match (&wish.console_socket, wish.file.has_terminal()) {
         (Some(socket), true) => life::console(socket)?,
         (None, true) => bail!("cannot allocate tty if rubber-oci will detach without setting console socket"),
         (Some(_), false) => bail!("cannot use console socket if rubber-oci will not detach or allocate tty"),
         (None, false) => Streams::default(),
     };
     life::create(states, &wish, streams)
-}
-
-fn has_terminal(wish: &life::Wish) -> Result<bool> {
-    let (spec, _) = spec::read(&wish.bundle)?;
-    Ok(spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false))
 }
 
 /// What cannot be started has no use for anybody.
@@ -245,13 +243,12 @@ fn started(container: &Container) -> Result<()> {
     })
 }
 
-fn run(states: &States, wish: life::Wish) -> Result<u8> {
-    seal::cover_program()?;
+fn run(states: &States, new: New, groups: Groups) -> Result<u8> {
     ensure!(
-        wish.console_socket.is_none(),
+        new.console_socket.is_none(),
         "cannot use console socket if rubber-oci will not detach or allocate tty"
     );
-    life::run(states, &wish, has_terminal(&wish)?)
+    life::run(states, &new.wish(groups)?)
 }
 
 fn delete(states: &States, id: &str, force: bool) -> Result<()> {
