@@ -2,7 +2,7 @@
 //! it executed, must not come by a way to write to the program on the host (CVE-2019-5736).
 
 use crate::{
-    narrate, sys,
+    sys,
     sys::mounts::{NODEV, NOSUID, RDONLY, fsconfig_create, fsconfig_set, fsmount, fsopen, openat_nofollow},
 };
 use anyhow::{Context, Result, bail};
@@ -19,17 +19,9 @@ use std::{
 
 const OWN: &str = "/proc/self/exe";
 
-/// Goes on as a copy of ourselves in memory that is sealed.
+/// Goes on as the same program, seen through an overlay without an upper layer: nobody can ever write to that. Where it
+/// cannot be had, as for an ordinary user, a copy in memory is sealed: to make it takes longer than all the rest.
 pub fn seal_program() -> Result<()> {
-    if is_sealed()? || narrate::is_dry() {
-        return Ok(());
-    }
-    go_on_as(&copied()?)
-}
-
-/// The same for who has many to start: the program is looked at through an overlay without an upper layer, which nobody
-/// can ever write to, and nothing is copied. Where that cannot be had, it is.
-pub fn cover_program() -> Result<()> {
     if is_sealed()? {
         return Ok(());
     }

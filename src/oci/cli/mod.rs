@@ -162,7 +162,7 @@ pub fn main(words: Vec<OsString>) -> Result<u8> {
     // Who runs /proc/self/exe in a container gets hold of a program that nobody can write to. First of all, as what
     // was done before would be done again.
     let enters = words.iter().any(|word| ["create", "run", "exec"].iter().any(|name| word == name));
-    let covered = if enters { seal::cover_program() } else { Ok(()) };
+    let covered = if enters { seal::seal_program() } else { Ok(()) };
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
