@@ -158,6 +158,9 @@ fn hand_down(dir: &Path, settings: &[Setting]) -> Result<()> {
     for name in settings.iter().map(|setting| &setting.controller).chain(&basic) {
         if has(&there, name) && !has(&down, name) {
             let outcome = sys::write(&dir.join("cgroup.subtree_control"), &format!("+{name}"));
+            let outcome = outcome.with_context(|| {
+                format!("{} does not hand down the {name} controller, and it is asked for", dir.display())
+            });
             if !basic.contains(name) || settings.iter().any(|setting| setting.controller == *name) {
                 outcome?;
             }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::show::columns;
 use anyhow::{Context, Result, bail};
+use nix::unistd::{getegid, geteuid};
 use serde_json::{Value, json};
 use std::{
     fs::{self, OpenOptions},
@@ -116,13 +117,39 @@ pub fn features() -> Value {
 }
 
 /// A config.json to begin with.
-pub fn write_spec(bundle: &Path) -> Result<()> {
+pub fn write_spec(bundle: &Path, rootless: bool) -> Result<()> {
+    let usual = include_str!("config.json");
+    let text = if rootless { format!("{:#}\n", of_a_user(usual)?) } else { usual.into() };
     let file = bundle.join("config.json");
     let mut file =
         OpenOptions::new().create_new(true).write(true).open(&file).with_context(|| {
             format!("cannot make {file:?} (a config.json that is there is not overwritten)")
         })?;
-    Ok(file.write_all(include_bytes!("config.json"))?)
+    Ok(file.write_all(text.as_bytes())?)
+}
+
+/// As runc has it: root inside is who calls, and nobody else is anybody. No network of its own, which somebody would have
+/// to plug in; the host's then comes with the host's /sys. And no limits, as most have no cgroups to divide.
+fn of_a_user(usual: &str) -> Result<Value> {
+    let mut all: Value = serde_json::from_str(usual)?;
+    let linux = all["linux"].as_object_mut().context("it has no linux")?;
+    linux.remove("resources");
+    let namespaces = linux["namespaces"].as_array_mut().context("it has no namespaces")?;
+    namespaces.retain(|one| one["type"] != "network");
+    namespaces.push(json!({"type": "user"}));
+    let only = |id: u32| json!([{"containerID": 0, "hostID": id, "size": 1}]);
+    linux.insert("uidMappings".into(), only(geteuid().as_raw()));
+    linux.insert("gidMappings".into(), only(getegid().as_raw()));
+    for mount in all["mounts"].as_array_mut().context("it has no mounts")? {
+        if mount["destination"] == "/sys" {
+            mount["type"] = json!("none");
+            mount["source"] = json!("/sys");
+            mount["options"] = json!(["rbind", "nosuid", "noexec", "nodev", "ro"]);
+        } else if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
+            options.retain(|option| option != "gid=5");
+        }
+    }
+    Ok(all)
 }
 
 pub fn read(file: &Path) -> Result<Value> {

@@ -5,6 +5,9 @@
 //! as far as it has a word for them. The scope's directory is then ours to write the rest to (Delegate), as it is with
 //! any other group: see `cgroup`. A scope goes when its last process has ended.
 //!
+//! An ordinary user has a systemd of their own, with a part of the tree that is theirs: it is asked by whoever is not
+//! the machine's root, also in a user namespace, where podman has put us.
+//!
 //! It is spoken to by busctl(1), which comes with it: systemd's own socket answers systemctl alone, so there has to be
 //! a bus, as podman and the kubelet want one.
 
@@ -33,33 +36,48 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A scope, by its names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Unit {
-    pub name: String,
-    pub slice: String,
+    name: String,
+    slice: String,
+    whose: Whose,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Whose {
+    Machine,
+    /// With the group that its systemd has, below which is all it makes.
+    User(PathBuf),
 }
 
 impl Unit {
-    /// What a cgroupsPath says; without one it is a scope in the system's slice.
+    /// What a cgroupsPath says; without one it is a scope in the slice that systemd has for all that is not said of.
     pub fn named(path: &str, id: &str) -> Result<Unit> {
         ensure!(
             Path::new("/run/systemd/system").is_dir(),
             "--systemd-cgroup: no systemd runs here, there is no /run/systemd/system (have the client use cgroupfs: \
              podman --cgroup-manager cgroupfs, containerd SystemdCgroup = false)"
         );
+        if is_machines_root()? {
+            return Unit::parse(path, id, Whose::Machine);
+        }
         ensure!(
-            Uid::effective().is_root(),
-            "--systemd-cgroup: an ordinary user's systemd is not spoken to yet (have the client use cgroupfs: \
-             podman --cgroup-manager cgroupfs)"
+            version() == Version::V2,
+            "--systemd-cgroup: this machine has cgroup version 1, of which an ordinary user's systemd can hand down \
+             nothing (have the client use cgroupfs: podman --cgroup-manager cgroupfs)"
         );
-        Unit::parse(path, id)
+        let told = busctl(&Whose::User(PathBuf::new()), "get-property", &["ControlGroup".into()])?;
+        // s "/user.slice/user-1000.slice/user@1000.service"
+        let group = told.split('"').nth(1).context("systemd does not say which group it has")?;
+        Unit::parse(path, id, Whose::User(group.into()))
     }
 
-    fn parse(path: &str, id: &str) -> Result<Unit> {
+    fn parse(path: &str, id: &str, whose: Whose) -> Result<Unit> {
+        let usual = if whose == Whose::Machine { "system.slice" } else { "user.slice" };
         let parts: Vec<_> =
             if path.is_empty() { vec!["", "rubber-oci", id] } else { path.split(':').collect() };
         let [slice, prefix, name] = parts[..] else {
             bail!("cgroupsPath {path:?}: with --systemd-cgroup it is slice:prefix:name")
         };
-        let slice = if slice.is_empty() { "system.slice" } else { slice };
+        let slice = if slice.is_empty() { usual } else { slice };
         ensure!(!name.is_empty(), "cgroupsPath {path:?} has no name behind the last colon");
         ensure!(is_slice(slice), "cgroupsPath {path:?}: {slice:?} is not the name of a slice: a-b.slice is");
         let name = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}-{name}") };
@@ -68,15 +86,19 @@ impl Unit {
             name.chars().all(is_plain) && name.len() <= 240,
             "cgroupsPath {path:?}: {name:?} is no name of a unit: letters, digits, and : _ . - \\ @ are, 240 at most"
         );
-        Ok(Unit { name: format!("{name}.scope"), slice: slice.into() })
+        Ok(Unit { name: format!("{name}.scope"), slice: slice.into(), whose })
     }
 
-    /// Below the root of each tree: a-b.slice is in a.slice.
+    /// From the root of each tree on: a-b.slice is in a.slice.
     pub fn path(&self) -> PathBuf {
         let names = self.slice.trim_end_matches(".slice");
         let ends = names.match_indices('-').map(|(at, _)| at).chain([names.len()]);
         let above = ends.filter(|end| *end > 0 && names != "-").map(|end| format!("{}.slice", &names[..end]));
-        Path::new("/").join(above.collect::<PathBuf>()).join(&self.name)
+        let root = match &self.whose {
+            Whose::Machine => Path::new("/"),
+            Whose::User(group) => group,
+        };
+        root.join(above.collect::<PathBuf>()).join(&self.name)
     }
 
     /// Makes it, with this process in it. A scope without one is not to be had.
@@ -94,7 +116,7 @@ impl Unit {
         let mut words = vec!["ssa(sv)a(sa(sv))".into(), self.name.clone(), "fail".into()];
         words.extend(list(properties));
         words.push("0".into());
-        call("StartTransientUnit", &words)?;
+        self.call("StartTransientUnit", words)?;
         self.until("does not make", || {
             let groups = read_to_string(format!("/proc/{first}/cgroup"))
                 .context("the container's first process has just ended")?;
@@ -110,17 +132,23 @@ impl Unit {
         }
         let mut words = vec!["sba(sv)".into(), self.name.clone(), "true".into()];
         words.extend(list(properties));
-        call("SetUnitProperties", &words)?;
+        self.call("SetUnitProperties", words)?;
         // It writes them behind its answer, and before the next one: then the files are ours again.
-        call("GetUnit", &["s".into(), self.name.clone()])
+        self.call("GetUnit", vec!["s".into(), self.name.clone()])
     }
 
     /// Has systemd forget it, with nobody left in it. Most often it has done so already, and knows no such unit.
     pub fn stop(&self) -> Result<()> {
-        if call("StopUnit", &["ss".into(), self.name.clone(), "replace".into()]).is_err() {
+        if self.call("StopUnit", vec!["ss".into(), self.name.clone(), "replace".into()]).is_err() {
             return Ok(());
         }
-        self.until("does not stop", || Ok(call("GetUnit", &["s".into(), self.name.clone()]).is_err()))
+        let is_gone = || self.call("GetUnit", vec!["s".into(), self.name.clone()]).is_err();
+        self.until("does not stop", || Ok(is_gone()))
+    }
+
+    fn call(&self, method: &str, mut words: Vec<String>) -> Result<()> {
+        words.splice(..0, [method.into(), "--".into()]);
+        busctl(&self.whose, "call", &words).map(drop)
     }
 
     fn until(&self, what: &str, done: impl Fn() -> Result<bool>) -> Result<()> {
@@ -237,20 +265,37 @@ fn bits(list: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn call(method: &str, words: &[String]) -> Result<()> {
+/// And not one that only seems so, in a user namespace: user_namespaces(7).
+fn is_machines_root() -> Result<bool> {
+    let map = read_to_string("/proc/self/uid_map").context("cannot read /proc/self/uid_map")?;
+    Ok(Uid::effective().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+/// Asks systemd's manager, and returns what it says, in busctl's form.
+fn busctl(whose: &Whose, verb: &str, words: &[String]) -> Result<String> {
     const MANAGER: [&str; 3] =
         ["org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"];
     let busctl = BUSCTL.iter().find(|file| Path::new(file).is_file());
     let busctl = busctl
         .context("there is no /usr/bin/busctl, by which systemd is spoken to (it comes with systemd)")?;
     let mut command = Command::new(busctl);
-    command.args(["--system", "--quiet", "call"]).args(MANAGER).arg(method).arg("--").args(words);
     command.env_clear().stdin(Stdio::null());
+    match whose {
+        Whose::Machine => command.arg("--system"),
+        // A user's bus is found by these, and by nothing else.
+        Whose::User(_) => command.arg("--user").envs(
+            ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"]
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        ),
+    };
+    command.args(["--quiet", verb]).args(MANAGER).args(words);
     let output = command.output().with_context(|| format!("cannot start {busctl}"))?;
     let error = String::from_utf8_lossy(&output.stderr);
     let why = error.trim().lines().last().unwrap_or("it does not say why");
-    ensure!(output.status.success(), "systemd, {method}: {}", why.trim_start_matches("Call failed: "));
-    Ok(())
+    let of = if let Whose::Machine = whose { "systemd" } else { "the user's systemd" };
+    ensure!(output.status.success(), "{of}, {}: {}", words[0], why.trim_start_matches("Call failed: "));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
@@ -259,11 +304,14 @@ mod tests {
 
     #[test]
     fn a_path_names_a_scope() {
-        let unit = |path: &str| Unit::parse(path, "id").map(|unit| unit.path());
+        let unit = |path: &str| Unit::parse(path, "id", Whose::Machine).map(|unit| unit.path());
         assert_eq!(unit("").unwrap(), Path::new("/system.slice/rubber-oci-id.scope"));
         assert_eq!(unit(":a:b").unwrap(), Path::new("/system.slice/a-b.scope"));
         assert_eq!(unit("a-b-c.slice:x:y").unwrap(), Path::new("/a.slice/a-b.slice/a-b-c.slice/x-y.scope"));
         assert_eq!(unit("-.slice::y").unwrap(), Path::new("/y.scope"));
+        let theirs = |path: &str| Unit::parse(path, "id", Whose::User("/u/1".into())).unwrap().path();
+        assert_eq!(theirs(""), Path::new("/u/1/user.slice/rubber-oci-id.scope"));
+        assert_eq!(theirs("a-b.slice:x:y"), Path::new("/u/1/a.slice/a-b.slice/x-y.scope"));
         for wrong in
             ["/a/b", "a:b", "a:b:c", "a-.slice:b:c", "-a.slice:b:c", "../x.slice:b:c", ":a/b:c", "a.slice:b:"]
         {

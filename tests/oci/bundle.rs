@@ -22,23 +22,29 @@ pub struct Bundle {
 impl Bundle {
     /// None where nobody but root could start it.
     pub fn new() -> Option<Bundle> {
-        if !lab::is_root() {
-            return None;
-        }
+        lab::is_root().then(|| Bundle::with(&["spec"]))
+    }
+
+    /// One that an ordinary user can start.
+    pub fn rootless() -> Bundle {
+        Bundle::with(&["spec", "--rootless"])
+    }
+
+    fn with(spec: &[&str]) -> Bundle {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("rubber-oci-{}-{number}", std::process::id());
         let bundle = Bundle { dir: lab::scratch().join(&name), name };
         fs::create_dir_all(&bundle.dir).unwrap();
         root(&bundle.root());
         symlink(lab::RUBBER, bundle.dir.join("rubber-oci")).unwrap();
-        bundle.ok(&["spec"]);
+        bundle.ok(spec);
         bundle.edit(|config| {
             config["process"]["terminal"] = json!(false);
             config["root"]["readonly"] = json!(false);
             config["annotations"] = json!({ "a": "b" });
             config["linux"]["cgroupsPath"] = json!(format!("/{}", bundle.name));
         });
-        Some(bundle)
+        bundle
     }
 
     pub fn root(&self) -> PathBuf {

@@ -6,7 +6,11 @@ use crate::{
     lab,
 };
 use serde_json::{Value, json};
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// Skips where there is none.
 macro_rules! systemd {
@@ -23,12 +27,22 @@ fn runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
+/// An ordinary user has a systemd of their own, where a login has started one.
+fn of_user() -> Option<String> {
+    let mut ask = Command::new("busctl");
+    ask.args(["--user", "get-property", "org.freedesktop.systemd1", "/org/freedesktop/systemd1"]);
+    let output = ask.args(["org.freedesktop.systemd1.Manager", "ControlGroup"]).output().ok()?;
+    lab::text(&output.stdout).split('"').nth(1).map(str::to_owned)
+}
+
 fn by_systemd(bundle: &Bundle, resources: Value) {
     bundle.edit(|config| {
         config["linux"]["cgroupsPath"] = json!(format!("rubber-test.slice:rubber:{}", bundle.group()));
         let devices = config["linux"]["resources"]["devices"].clone();
         config["linux"]["resources"] = resources;
-        config["linux"]["resources"]["devices"] = devices;
+        if !devices.is_null() {
+            config["linux"]["resources"]["devices"] = devices;
+        }
     });
 }
 
@@ -37,21 +51,24 @@ fn unit(bundle: &Bundle) -> String {
 }
 
 fn path(bundle: &Bundle) -> String {
-    format!("/rubber.slice/rubber-test.slice/{}", unit(bundle))
+    let above = if lab::is_root() { String::new() } else { of_user().unwrap() };
+    format!("{above}/rubber.slice/rubber-test.slice/{}", unit(bundle))
 }
 
-/// A limit as the kernel has it, in whichever version.
+/// A limit as the kernel has it, in whichever version. Empty where it has none.
 fn file(bundle: &Bundle, v1: &str, v2: &str) -> String {
     let tree = v1.split('.').next().unwrap();
     let tree = if tree == "cpuset" || Path::new("/sys/fs/cgroup").join(tree).is_dir() { tree } else { "" };
     let v1 = fs::read_to_string(format!("/sys/fs/cgroup/{tree}{}/{v1}", path(bundle)));
     let text = v1.or_else(|_| fs::read_to_string(format!("/sys/fs/cgroup{}/{v2}", path(bundle))));
-    text.unwrap().trim().to_owned()
+    text.unwrap_or_default().trim().to_owned()
 }
 
 /// And as systemd has it.
 fn shown(bundle: &Bundle, properties: &str) -> String {
-    let output = Command::new("systemctl").args(["show", "-p", properties, &unit(bundle)]).output().unwrap();
+    let whose = if lab::is_root() { "--system" } else { "--user" };
+    let output =
+        Command::new("systemctl").args([whose, "show", "-p", properties, &unit(bundle)]).output().unwrap();
     let mut lines: Vec<_> = lab::text(&output.stdout).lines().map(str::to_owned).collect();
     lines.sort();
     lines.join(" ")
@@ -147,6 +164,59 @@ fn a_create_that_is_killed_leaves_no_scope() {
     create.kill().unwrap();
     create.wait().unwrap();
     bundle.ok(&["delete", "--force", "c"]);
+    is_gone(&bundle);
+}
+
+#[test]
+fn an_ordinary_users_systemd_makes_the_cgroup() {
+    if lab::is_root() {
+        return lab::skip_this("it is root's here: see the tests above");
+    }
+    if !runs() || of_user().is_none() {
+        return lab::skip_this("no systemd of this user's runs here");
+    }
+    let bundle = Bundle::rootless();
+    by_systemd(
+        &bundle,
+        json!({ "memory": { "limit": 67_108_864 }, "pids": { "limit": 77 }, "cpu": { "quota": 50_000, "period": 100_000 } }),
+    );
+    bundle.command("sleep 600");
+    // podman has us in a user namespace already, as somebody who seems to be root.
+    for before in [vec![], vec!["unshare", "--user", "--map-root-user"]] {
+        if !before.is_empty() {
+            let only = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
+            bundle.edit(|config| {
+                config["linux"]["uidMappings"] = only.clone();
+                config["linux"]["gidMappings"] = only;
+            });
+        }
+        let run = |words: &[&str]| {
+            let mut all = before.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            let rubber = bundle.rubber(words);
+            all.push(rubber.get_program().to_str().unwrap().into());
+            all.extend(rubber.get_args().map(|word| word.to_str().unwrap().into()));
+            let mut command = Command::new(&all[0]);
+            command.args(&all[1..]).current_dir(&bundle.dir).stdin(Stdio::null()).stdout(Stdio::null());
+            assert!(command.status().unwrap().success(), "{all:?}");
+        };
+        run(&["--systemd-cgroup", "run", "--detach", "c"]);
+        let own = fs::read_to_string(format!("/proc/{}/cgroup", bundle.state("c")["pid"])).unwrap();
+        assert!(own.trim_end().ends_with(&path(&bundle)), "{own}");
+        assert_eq!(limits(&bundle)[..3], ["67108864", "77", "50000"]);
+        let told = shown(&bundle, "Delegate,MemoryMax,TasksMax");
+        assert_eq!(told, "Delegate=yes MemoryMax=67108864 TasksMax=77");
+        run(&["update", "--memory", "134217728", "--pids-limit", "88", "c"]);
+        assert_eq!(limits(&bundle)[..2], ["134217728", "88"]);
+        run(&["pause", "c"]);
+        assert_eq!(bundle.state("c")["status"], "paused");
+        run(&["resume", "c"]);
+        run(&["delete", "--force", "c"]);
+        is_gone(&bundle);
+    }
+    // It hands down what it was handed itself.
+    by_systemd(&bundle, json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 2_097_152 }] }));
+    let error = bundle.fails(&["--systemd-cgroup", "create", "c"]);
+    assert!(error.contains("does not hand down the hugetlb controller"), "{error}");
     is_gone(&bundle);
 }
 

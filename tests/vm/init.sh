@@ -24,19 +24,14 @@ main() {
 }
 
 find_user() {
-    if [ "$systemd" ]; then
-        session=/sys/fs/cgroup/system.slice/rubber-vm.service home=/root runtime=''
-        return
-    fi
-    if [ "$user" = root ]; then
-        session=/sys/fs/cgroup/session home=/root runtime=''
-        return
-    fi
-    session=/sys/fs/cgroup/$user/session
+    session=/sys/fs/cgroup/session home=/root runtime=''
+    [ "$user" = root ] || session=/sys/fs/cgroup/$user/session
+    [ -z "$systemd" ] || session=/sys/fs/cgroup/system.slice/rubber-vm.service
+    [ "$user" != root ] || return
     home=$(awk -F: -v user="$user" '$1 == user { print $6 }' /etc/passwd)
     [ -n "$home" ] || give_up "no user $user in the guest; there is root, learner, and who is in /etc/passwd"
     runtime=/run/user/$(id -u "$user")
-    mkdir -m 700 "$runtime"
+    [ -d "$runtime" ] || mkdir -m 700 "$runtime"
     chown "$user" "$runtime"
 }
 

@@ -19,6 +19,7 @@ main() {
     provide_modules
     make_learner
     if [ "$systemd" ]; then write_units; else make_cgroups; fi
+    [ -z "$systemd" ] || [ "$user" = root ] || write_units_of_user
     hostname vm
     ip link set lo up
     umount /proc /dev
@@ -153,6 +154,35 @@ Type=notify
 NotifyAccess=main
 ExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation
 END
+    cd /
+}
+
+# A systemd of the user's own, as a login would start it: what it has of the tree, Debian's user@.service says.
+write_units_of_user() {
+    id=$(awk -F: -v user="$user" '$1 == user { print $3 }' /root/etc/passwd)
+    mkdir -p /root/run/systemd/user /root/run/user
+    mkdir -m 700 "/root/run/user/$id"
+    chown "$id" "/root/run/user/$id"
+    cd /root/run/systemd/system
+    cat >user@.service <<END
+[Unit]
+DefaultDependencies=no
+Requires=dbus.service
+After=dbus.service
+[Service]
+Type=notify
+User=%i
+Slice=user-%i.slice
+Environment=XDG_RUNTIME_DIR=/run/user/%i
+ExecStart=$systemd --user
+Delegate=pids memory cpu
+END
+    mkdir rubber-vm.service.d
+    printf '[Unit]\nRequires=user@%s.service\nAfter=user@%s.service\n' "$id" "$id" >rubber-vm.service.d/user.conf
+    cd /root/run/systemd/user
+    printf '[Unit]\nDefaultDependencies=no\nRequires=dbus.socket\n' >default.target
+    printf '[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=%%t/bus\n' >dbus.socket
+    sed 's/--system /--session /' /root/run/systemd/system/dbus.service >dbus.service
     cd /
 }
 

@@ -128,6 +128,9 @@ enum Command {
         /// The directory it is written into
         #[arg(short, long, value_name = "DIR", default_value = ".")]
         bundle: PathBuf,
+        /// For who is not root: a user namespace, in which they are
+        #[arg(long)]
+        rootless: bool,
     },
 }
 
@@ -212,7 +215,7 @@ impl Cli {
             Command::Update(update) => update.main(&states).map(|()| 0),
             Command::Events { id, stats, interval } => events(&find(&id)?, stats, interval).map(|()| 0),
             Command::Features => print(&facts::features()).map(|()| 0),
-            Command::Spec { bundle } => facts::write_spec(&bundle).map(|()| 0),
+            Command::Spec { bundle, rootless } => facts::write_spec(&bundle, rootless).map(|()| 0),
         }
     }
 }
