@@ -77,11 +77,11 @@ pub struct States(pub PathBuf);
 impl States {
     /// `/run/rubber-oci`, or an ordinary user's own.
     pub fn open(root: Option<PathBuf>) -> Result<States> {
-        let own = || match std::env::var_os("XDG_RUNTIME_DIR") {
-            Some(dir) if !Uid::effective().is_root() => PathBuf::from(dir).join("rubber-oci"),
-            _ => PathBuf::from("/run/rubber-oci"),
+        let root = match (root, std::env::var_os("XDG_RUNTIME_DIR")) {
+            (Some(root), _) => root,
+            (None, Some(dir)) if !is_machines_root()? => Path::new(&dir).join("rubber-oci"),
+            (None, _) => "/run/rubber-oci".into(),
         };
-        let root = root.unwrap_or_else(own);
         Ok(States(std::path::absolute(&root).with_context(|| format!("--root {root:?}"))?))
     }
 
@@ -146,6 +146,12 @@ impl States {
         let dir = self.dir(id)?;
         Ok((dir.exists() && !is_locked(&dir)).then_some(dir))
     }
+}
+
+/// And not one that only seems so, in a user namespace, where podman has an ordinary user's: user_namespaces(7).
+pub fn is_machines_root() -> Result<bool> {
+    let map = read_to_string("/proc/self/uid_map").context("cannot read /proc/self/uid_map")?;
+    Ok(Uid::effective().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 #[derive(Debug)]

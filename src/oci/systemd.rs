@@ -11,13 +11,13 @@
 //! It is spoken to by busctl(1), which comes with it: systemd's own socket answers systemctl alone, so there has to be
 //! a bus, as podman and the kubelet want one.
 
-use super::{resources::Setting, story};
+use super::{resources::Setting, state, story};
 use crate::{
     config::{CPU_PERIOD, Config},
     layers::cgroup::{Version, version},
 };
 use anyhow::{Context, Result, bail, ensure};
-use nix::unistd::{Pid, Uid};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::read_to_string,
@@ -56,7 +56,7 @@ impl Unit {
             "--systemd-cgroup: no systemd runs here, there is no /run/systemd/system (have the client use cgroupfs: \
              podman --cgroup-manager cgroupfs, containerd SystemdCgroup = false)"
         );
-        if is_machines_root()? {
+        if state::is_machines_root()? {
             return Unit::parse(path, id, Whose::Machine);
         }
         ensure!(
@@ -263,12 +263,6 @@ fn bits(list: &str) -> Option<Vec<u8>> {
         }
     }
     Some(bytes)
-}
-
-/// And not one that only seems so, in a user namespace: user_namespaces(7).
-fn is_machines_root() -> Result<bool> {
-    let map = read_to_string("/proc/self/uid_map").context("cannot read /proc/self/uid_map")?;
-    Ok(Uid::effective().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 /// Asks systemd's manager, and returns what it says, in busctl's form.

@@ -32,7 +32,7 @@ const NOT: &[(&str, &str)] = &[
     ("config.md, Mounts", "`remount` is refused: a mount is made as it is to be"),
     (
         "config-linux.md, Cgroups Path",
-        "with `--systemd-cgroup` as an ordinary user it is refused, and `org.systemd.property.*` is not read",
+        "`org.systemd.property.*` is not read",
     ),
     ("config-linux.md, Cgroup ownership", "the cgroup of a container with ids of its own stays root's"),
     ("config-linux.md, Allowed Device list", "`update` changes it on version 1 only"),

@@ -115,7 +115,7 @@ const BARE: Kind = Kind {
 };
 
 /// For `ctr image import`: one layer, and what docker save writes about it.
-const ARCHIVE: &str = r#"
+pub const ARCHIVE: &str = r#"
     mkdir -p $D/image/l && tar -C $D/root -cf $D/image/l/layer.tar . && cd $D/image
     sum=$(sha256sum l/layer.tar | cut -d' ' -f1)
     printf '{"architecture":"%s","os":"linux","config":{"Env":["PATH=/bin"],"Cmd":["sleep","1000000"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \

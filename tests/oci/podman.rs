@@ -121,7 +121,8 @@ const USER: &str = "54321";
 /// The surroundings: a /run of their own, and for a user all that makes one. The test's directory is root's alone, so
 /// a user finds it at another place.
 const SURROUNDINGS: &str = "
-    for dir in /run /dev/shm /var/lib/containers; do mkdir -p $dir; mount -t tmpfs -o mode=1777 tmpfs $dir || exit; done
+    for dir in /dev/shm /var/lib/containers; do mkdir -p $dir; mount -t tmpfs -o mode=1777 tmpfs $dir || exit; done
+    mount -t tmpfs -o mode=755 tmpfs /run || exit
     if test $U; then
         mkdir -p /run/home /run/user/$U /run/etc /run/d && chown $U:$U /run/home /run/user/$U $D/t && mount --bind $D /run/d || exit
         cp /etc/passwd /etc/group /run/etc/; echo pat:200000:65536 | tee /run/etc/subuid >/run/etc/subgid

@@ -2,7 +2,7 @@
 //! boots one.
 
 use crate::{
-    bundle::{Bundle, bundle},
+    bundle::{Bundle, bundle, root},
     lab,
 };
 use serde_json::{Value, json};
@@ -219,6 +219,123 @@ fn an_ordinary_users_systemd_makes_the_cgroup() {
     assert!(error.contains("does not hand down the hugetlb controller"), "{error}");
     is_gone(&bundle);
 }
+
+/// What podman does where it has systemd make the groups: for root, and for whoever has a systemd of their own.
+#[rustfmt::skip]
+const OF_PODMAN: &[(&str, &str)] = &[
+    ("p info -f '{{.Host.CgroupManager}}'", "systemd"),
+    ("r -m 64m --pids-limit 55 --cpus 0.5 bb sh -c 'cd /sys/fs/cgroup; cat memory.max pids.max cpu.max'", "67108864\n55\n50000 100000"),
+    ("r --cgroup-parent rubber-podman.slice bb cat /proc/self/cgroup", "0::/"),
+    ("d bb sleep 1000; sed 's,.*/,,; s/-[0-9a-f]*[.]/-C./' /proc/$(it State.Pid)/cgroup", "libpod-C.scope"),
+    ("p update -m 99m c >/dev/null; p exec c cat /sys/fs/cgroup/memory.max /proc/self/cgroup", "103809024\n0::/"),
+    ("p pause c >/dev/null; it State.Status; p unpause c >/dev/null; it State.Status", "paused\nrunning"),
+    ("p kill c >/dev/null; p wait c; p rm c >/dev/null; systemctl $W list-units --all --no-legend 'libpod-*' | grep -vc conmon", "137\n0"),
+    ("r bb sh -c 'exit 7'; echo $?", "7"),
+];
+
+#[test]
+fn podman_has_systemd_make_the_groups() {
+    if !runs() || !lab::is_root() && of_user().is_none() {
+        return lab::skip_this("no systemd of this user's runs here");
+    }
+    if !["podman", "conmon"].into_iter().all(lab::has) || !lab::is_root() && !lab::has("newuidmap") {
+        return lab::skip_this("there is no podman here, or no newuidmap");
+    }
+    let dir = lab::scratch().join(format!("podman-systemd-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    root(&dir.join("root"));
+    std::os::unix::fs::symlink(lab::RUBBER, dir.join("rubber-oci")).unwrap();
+    let ulimits = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
+    fs::write(dir.join("containers.conf"), ulimits).unwrap();
+    let podman = |script: &str| {
+        let prelude = "cd /; W=--user; [ $(id -u) != 0 ] || W=--system
+            p() { podman --runtime $D/rubber-oci --root $D/p --runroot $D/r --tmpdir $D/t --storage-driver vfs --cgroup-manager systemd \
+                  --events-backend none --log-level error \"$@\"; }
+            r() { p run --rm --network none \"$@\"; }
+            d() { p run -d --name c --network none \"$@\" >/dev/null; }
+            it() { p inspect -f \"{{.$1}}\" c; }";
+        let mut sh = Command::new("sh");
+        sh.args(["-c", &format!("{prelude}\n{script}")]).env("D", &dir).stdin(Stdio::null());
+        let output = sh.env("CONTAINERS_CONF", dir.join("containers.conf")).output().unwrap();
+        (lab::text(&output.stdout).trim().to_owned(), lab::text(&output.stderr))
+    };
+    let (_, said) = podman("tar -C $D/root -cf $D/root.tar . && p import -q $D/root.tar bb");
+    let wrong: Vec<_> = OF_PODMAN
+        .iter()
+        .map(|(script, expected)| (script, *expected, podman(script)))
+        .filter(|(_, expected, (printed, _))| printed != expected)
+        .collect();
+    podman("p rm -af -t 0; p rmi -af; podman unshare rm -rf $D/p $D/r");
+    let _ = fs::remove_dir_all(&dir);
+    assert!(wrong.is_empty(), "{said}{wrong:#?}");
+}
+
+/// As a kubelet would have it that says `cgroupDriver: systemd`: containerd's CRI plugin with SystemdCgroup. systemd has
+/// to know the processes by their numbers, so it is in no namespace of pids as in `cri`, and takes a machine that ends.
+#[test]
+fn containerd_has_systemd_make_the_groups() {
+    let is_in_vm = std::env::var("RUBBER_TEST_LANE").is_ok_and(|lane| lane.starts_with("vm"));
+    if !lab::is_root() || !runs() || !is_in_vm {
+        return lab::skip_this("it takes root, systemd, and a machine that ends with it: .ci/run vm");
+    }
+    let dir = lab::scratch().join("containerd-systemd");
+    fs::create_dir_all(&dir).unwrap();
+    root(&dir.join("root"));
+    std::os::unix::fs::symlink(lab::RUBBER, dir.join("rubber-oci")).unwrap();
+    fs::write(dir.join("cri.py"), include_str!("cri.py")).unwrap();
+    fs::write(dir.join("case"), IN_A_POD).unwrap();
+    let bash = |script: &str| {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", script]).env("D", &dir).env("WHOSE", "k8s.io").env("I", "localhost/bb:latest");
+        bash.stdin(Stdio::null()).output().unwrap()
+    };
+    let begun = bash(&format!("{CONTAINERD}\nc() {{ ctr \"$@\"; }}\n{}", super::containerd::ARCHIVE));
+    assert!(begun.status.success(), "{begun:?}");
+    let output = bash(
+        "/usr/bin/python3 $D/cri.py /run/containerd/containerd.sock rubber c1 $D/t /rubber-cri.slice \"$(cat $D/case)\"",
+    );
+    let log = fs::read_to_string(dir.join("log")).unwrap();
+    bash("pkill -x containerd");
+    let expected = "/rubber.slice/rubber-cri.slice/cri-containerd-C.scope\n67108864 50000 100000\n0::/\n134217728\n137\nFalse\n";
+    assert_eq!(lab::text(&output.stdout), expected, "{}\n{log}", lab::text(&output.stderr));
+}
+
+const CONTAINERD: &str = r#"
+    mkdir -p $D/t
+    cat >$D/config.toml <<END
+version = 2
+root = "$D/containerd"
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "localhost/bb:latest"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "native"
+default_runtime_name = "rubber"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.rubber]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.rubber.options]
+BinaryName = "$D/rubber-oci"
+SystemdCgroup = true
+END
+    containerd --config $D/config.toml --log-level error >$D/log 2>&1 &
+    for try in $(seq 600); do ctr version >/dev/null 2>&1 && break; sleep 0.1; done"#;
+
+const IN_A_POD: &str = r#"
+until(lambda: refused('Status') == 'done', 'the plugin')
+p = pod(network=NODE)
+c = up('sleep 1000', p, limits=dict(memory_limit_in_bytes=64 << 20, cpu_period=100000, cpu_quota=50000))
+group = open(f"/proc/{json.loads(values(call('ContainerStatus', container_id=c, verbose=True).info)['info'])['pid']}/cgroup").read().strip().split(':')[2]
+file = lambda name: open(f'/sys/fs/cgroup{group}/{name}').read().strip()
+print(group.replace(c, 'C'))
+print(file('memory.max'), file('cpu.max'))
+print(seen(c, 'cat /proc/self/cgroup'))
+call('UpdateContainerResources', container_id=c, linux=dict(memory_limit_in_bytes=128 << 20))
+print(file('memory.max'))
+call('StopContainer', container_id=c, timeout=0)
+print(status(c).exit_code)
+call('RemovePodSandbox', pod_sandbox_id=p)
+print(os.path.exists(f'/sys/fs/cgroup{group}'))
+"#;
 
 #[test]
 fn without_systemd_its_cgroups_are_refused() {
