@@ -56,9 +56,7 @@ pub fn known_profile(name: &str) -> Result<String> {
 }
 
 fn no_profile(name: &str) -> String {
-    format!(
-        "--security-opt apparmor={name}: no such profile is loaded (aa-status lists them, apparmor_parser loads one)"
-    )
+    format!("AppArmor has no profile {name} loaded (aa-status lists them, apparmor_parser loads one)")
 }
 
 /// What of a process's SELinux label is another one's: user, role, type and level.

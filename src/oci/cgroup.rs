@@ -42,7 +42,8 @@ impl Group {
     }
 }
 
-/// Absolute is below each tree's root, relative is below our own group.
+/// Absolute is below each tree's root, relative is below our own group: in version 2 beside it, as a group with processes
+/// of its own cannot hand down all controllers, and what is below it then would take nobody in.
 pub fn find(path: &Path) -> Result<Vec<Group>> {
     let is_plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
     ensure!(is_plain, "cgroupsPath {path:?} has a \".\" or a \"..\" in it");
@@ -62,7 +63,11 @@ pub fn find(path: &Path) -> Result<Vec<Group>> {
         let dir = match path.strip_prefix("/") {
             Ok(below) => tree.join(below),
             // Of a tree that is mounted from a group of its own on, this is what we see.
-            Err(_) => tree.join(Path::new(own).strip_prefix(&root).ok()?).join(path),
+            Err(_) => {
+                let own = Path::new(own).strip_prefix(&root).ok()?;
+                let above = if version() == Version::V2 { own.parent().unwrap_or(own) } else { own };
+                tree.join(above).join(path)
+            }
         };
         let controllers = controllers
             .map(|names| names.iter().map(|name| name.trim_start_matches("name=").to_owned()).collect());

@@ -14,12 +14,12 @@ use crate::{
     sys,
 };
 use Layer::*;
-use anyhow::{Context, Result, bail};
-use nix::unistd::Pid;
+use anyhow::{Context, Result, bail, ensure};
+use nix::{sys::wait::waitpid, unistd::Pid};
 use oci_spec::runtime::Process;
 use std::{
     cell::RefCell,
-    io::{Read, Write, pipe},
+    io::{PipeWriter, Read, Write, pipe},
     path::PathBuf,
 };
 
@@ -27,6 +27,7 @@ use std::{
 #[rustfmt::skip]
 const OUTSIDE: &[Step] = &[
     row(Memory,  "join the cgroups", cgroup::join).when(cgroup::any),
+    row(Process, "run on the processors it is to have in there", schedule::place_in_group).when(schedule::any_in_group),
     row(Process, "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
     row(Process, "hide from the container's processes", |_| sys::prctl_not_dumpable()),
     row(Process, "join the container's namespaces", join::join_namespaces),
@@ -77,6 +78,8 @@ pub fn exec(container: &Container, wish: &Wish, streams: Streams) -> Result<u8> 
     config.bundle.hooks.know(container.state(Status::Running).to_string());
     let config = spec::with_process(config, &wish.process)?;
     if !wish.is_detached {
+        // Whoever is between us and the command ends before it does.
+        nix::sys::prctl::set_child_subreaper(true)?;
         supervise::hold_signals()?;
     }
     // While the host's names are in reach.
@@ -91,31 +94,50 @@ pub fn exec(container: &Container, wish: &Wish, streams: Streams) -> Result<u8> 
     supervise::wait(child, Relay::start(&Config { interactive: true, ..config })?)
 }
 
-/// Returns when the command runs: the pipe ends without a word when it is executed.
+/// Returns when the command runs: the pipe ends without a word when it is executed. Who joins is not us but a process
+/// in between, as nobody comes back from a namespace, and we are not to be counted with the container.
 fn join(config: &Config) -> Result<Pid> {
-    OUTSIDE.iter().try_for_each(|step| take(step, config))?;
     let (mut told, teller) = pipe()?;
     let (mut number, numbered) = pipe()?;
     let (teller, numbered) = (RefCell::new(Some(teller)), RefCell::new(Some(numbered)));
-    let child = sys::fork_untied("command", || {
-        // Who is asked about its calls knows it by the host's number.
-        if config.bundle.listener.is_some() {
-            numbered.take();
-            let mut bytes = [0; 4];
-            number.read_exact(&mut bytes)?;
-            config.bundle.pid_outside.set(Some(i32::from_ne_bytes(bytes)));
-        }
-        let outcome = INSIDE.iter().try_for_each(|step| take(step, config));
-        if let (Err(error), Some(mut teller)) = (outcome, teller.take()) {
-            teller.write_all(story::words(&error).1.as_bytes())?;
-        }
-        Ok(255)
+    schedule::place_first(config)?;
+    let between = story::fork_into_group(config, "between", || {
+        let forked =
+            OUTSIDE.iter().try_for_each(|step| take(step, config)).and_then(|()| fork(config, &teller));
+        let outcome = forked.and_then(|child| {
+            let mut numbered = numbered.take().context("no pipe")?;
+            Ok(numbered.write_all(&child.as_raw().to_ne_bytes())?)
+        });
+        say(outcome, &teller).map(|()| 0)
     })?;
     teller.take();
-    if config.bundle.listener.is_some() {
-        numbered.take().context("no pipe")?.write_all(&child.as_raw().to_ne_bytes())?;
-    }
+    numbered.take();
+    // For it alone: the command may have ended, too, and whoever waits for that comes later.
+    waitpid(between, None).context("waitpid()")?;
     let mut text = String::new();
     told.read_to_string(&mut text)?;
-    if text.is_empty() { Ok(child) } else { bail!("{text}") }
+    ensure!(text.is_empty(), "{text}");
+    let mut bytes = [0; 4];
+    number.read_exact(&mut bytes).context("it was killed before its command ran")?;
+    Ok(Pid::from_raw(i32::from_ne_bytes(bytes)))
+}
+
+/// Who is asked about its calls knows it by the host's number, which it has to be told.
+fn fork(config: &Config, teller: &RefCell<Option<PipeWriter>>) -> Result<Pid> {
+    let (mut number, mut numbered) = pipe()?;
+    let child = sys::fork_untied("command", || {
+        let mut bytes = [0; 4];
+        number.read_exact(&mut bytes)?;
+        config.bundle.pid_outside.set(Some(i32::from_ne_bytes(bytes)));
+        say(INSIDE.iter().try_for_each(|step| take(step, config)), teller).map(|()| 255)
+    })?;
+    numbered.write_all(&child.as_raw().to_ne_bytes())?;
+    Ok(child)
+}
+
+fn say(outcome: Result<()>, teller: &RefCell<Option<PipeWriter>>) -> Result<()> {
+    if let (Err(error), Some(mut teller)) = (outcome, teller.take()) {
+        teller.write_all(story::words(&error).1.as_bytes())?;
+    }
+    Ok(())
 }

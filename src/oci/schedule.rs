@@ -5,6 +5,7 @@ use crate::{
     sys::{self, schedule::Turn},
 };
 use anyhow::{Context, Result, bail, ensure};
+use nix::sched::CpuSet;
 use oci_spec::runtime::{
     IOPriorityClass, LinuxIOPriority, LinuxSchedulerFlag as Flag, LinuxSchedulerPolicy as Policy, Scheduler,
 };
@@ -16,19 +17,58 @@ pub struct Schedule {
     /// The class and the number in it.
     pub disk: Option<(u8, u8)>,
     pub personality: Option<u64>,
+    /// Of who joins a container: on which processors, before it is in its cgroups and from then on.
+    pub first: Option<Processors>,
+    pub in_group: Option<Processors>,
 }
 
+/// As they are written, "0-3,7".
+#[derive(Clone, Debug)]
+pub struct Processors(String, CpuSet);
+
 pub fn any(config: &Config) -> bool {
-    let Schedule { turn, disk, personality } = &config.bundle.schedule;
+    let Schedule { turn, disk, personality, .. } = &config.bundle.schedule;
     turn.is_some() || disk.is_some() || personality.is_some()
 }
 
 /// While CAP_SYS_NICE is still there.
 pub fn take(config: &Config) -> Result<()> {
-    let Schedule { turn, disk, personality } = &config.bundle.schedule;
+    let Schedule { turn, disk, personality, .. } = &config.bundle.schedule;
     turn.as_ref().map_or(Ok(()), sys::schedule::sched_setattr)?;
     disk.map_or(Ok(()), |(class, number)| sys::schedule::ioprio_set(class, number))?;
     personality.map_or(Ok(()), sys::schedule::personality)
+}
+
+pub fn place_first(config: &Config) -> Result<()> {
+    config.bundle.schedule.first.as_ref().map_or(Ok(()), place)
+}
+
+pub fn any_in_group(config: &Config) -> bool {
+    config.bundle.schedule.in_group.is_some()
+}
+
+/// Not before it is in its cpuset: whoever comes into one may run on all there is in it.
+pub fn place_in_group(config: &Config) -> Result<()> {
+    config.bundle.schedule.in_group.as_ref().map_or(Ok(()), place)
+}
+
+fn place(Processors(list, set): &Processors) -> Result<()> {
+    sys::schedule::sched_setaffinity(list, set)
+}
+
+/// process.execCPUAffinity's words.
+pub fn processors(list: &str) -> Result<Processors> {
+    let mut set = CpuSet::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let number = |word: &str| word.parse::<usize>().ok().filter(|number| *number < CpuSet::count());
+        let (Some(first), Some(last)) = (number(first), number(last)) else {
+            bail!("process.execCPUAffinity {list:?}: it is numbers of processors, as in 0-3,7")
+        };
+        ensure!(first <= last, "process.execCPUAffinity {list:?}: {first} is beyond {last}");
+        (first..=last).try_for_each(|number| set.set(number))?;
+    }
+    Ok(Processors(list.into(), set))
 }
 
 pub fn turn(given: &Scheduler) -> Result<Turn> {

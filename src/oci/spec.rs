@@ -172,13 +172,10 @@ pub fn with_process(config: Config, process: &Process) -> Result<Config> {
     let args = process.args().clone().unwrap_or_default();
     ensure!(!args.is_empty() && !args[0].is_empty(), "process.args is empty: there is nothing to run");
     ensure!(process.cwd().is_absolute(), "process.cwd {:?} must start with a slash", process.cwd());
-    for (name, is_given) in [
-        ("apparmorProfile", process.apparmor_profile().as_ref().is_some_and(|profile| !profile.is_empty())),
-        ("selinuxLabel", process.selinux_label().as_ref().is_some_and(|label| !label.is_empty())),
-        ("execCPUAffinity", process.exec_cpu_affinity().is_some()),
-    ] {
-        ensure!(!is_given, "process.{name} is not supported yet");
-    }
+    // It is for exec: of the first process it means nothing.
+    let affinity = process.exec_cpu_affinity().as_ref();
+    let list =
+        |which: fn(&oci::ExecCPUAffinity) -> &Option<String>| affinity.and_then(|it| which(it).as_deref());
     let user = process.user();
     let groups = user.additional_gids().clone().unwrap_or_default();
     let env = process.env().clone().unwrap_or_default();
@@ -209,6 +206,8 @@ pub fn with_process(config: Config, process: &Process) -> Result<Config> {
             schedule: Schedule {
                 turn: process.scheduler().as_ref().map(schedule::turn).transpose()?,
                 disk: process.io_priority().as_ref().map(schedule::disk).transpose()?,
+                first: list(|it| it.initial()).map(schedule::processors).transpose()?,
+                in_group: list(|it| it.cpu_affinity_final()).map(schedule::processors).transpose()?,
                 ..config.bundle.schedule
             },
             rows_and_columns: size.transpose()?,

@@ -134,15 +134,7 @@ pub fn make(config: &Config, mut answer: impl FnMut(&Word, Pid) -> Result<String
         config.bundle.maker.replace(theirs.take().map(BufReader::new).map(Maker));
         become_child(config)
     };
-    let born = super::cgroup::cradle(config).map(|group| sys::fork_untied_into(&group, "child", life));
-    let child = match born {
-        Some(Ok(child)) => child,
-        // What stood in the way, if it is more than an old kernel, is told when it joins.
-        _ => {
-            config.bundle.is_born_in_group.set(false);
-            sys::fork_untied("child", life)?
-        }
-    };
+    let child = fork_into_group(config, "child", life)?;
     theirs.take();
     let outcome = ours
         .take()
@@ -151,6 +143,18 @@ pub fn make(config: &Config, mut answer: impl FnMut(&Word, Pid) -> Result<String
     // It ends when pid 1 is there, or when one of us has failed.
     while sys::wait4(WaitPidFlag::empty())?.is_some_and(|(ended, _)| ended != child) {}
     outcome
+}
+
+/// Where the group of version 2 can be one to be born in; else what is forked joins it as it does all others.
+pub fn fork_into_group(config: &Config, name: &'static str, life: impl Fn() -> Result<u8>) -> Result<Pid> {
+    match super::cgroup::cradle(config).map(|group| sys::fork_untied_into(&group, name, &life)) {
+        Some(Ok(child)) => Ok(child),
+        // What stood in the way, if it is more than an old kernel, is told when it joins.
+        _ => {
+            config.bundle.is_born_in_group.set(false);
+            sys::fork_untied(name, life)
+        }
+    }
 }
 
 fn follow(mut words: BufReader<UnixStream>, mut answer: impl FnMut(&Word) -> Result<String>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::call;
 use anyhow::Result;
-use nix::{errno::Errno, libc};
+use nix::{errno::Errno, libc, sched::CpuSet, unistd::Pid};
 
 /// What sched_setattr(2) takes (struct sched_attr of linux/sched/types.h): as yet without limits of utilisation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,6 +38,13 @@ pub fn ioprio_set(class: u8, priority: u8) -> Result<()> {
     call(format_args!("ioprio_set(IOPRIO_WHO_PROCESS, 0, {class}<<13|{priority})"), || {
         // SAFETY: no pointers.
         Errno::result(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) }).map(drop)
+    })
+}
+
+/// The processors this process, and all it starts, may run on: sched_setaffinity(2). `list` is how that is written.
+pub fn sched_setaffinity(list: &str, set: &CpuSet) -> Result<()> {
+    call(format_args!("sched_setaffinity(0, {}, [{list}])", size_of::<CpuSet>()), || {
+        nix::sched::sched_setaffinity(Pid::from_raw(0), set)
     })
 }
 

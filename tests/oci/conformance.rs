@@ -24,16 +24,12 @@ const SECTIONS: &[&str] = &[
 
 /// What is not as the section has it, and what becomes of who asks for it.
 const NOT: &[(&str, &str)] = &[
-    ("config.md, Linux Process", "`execCPUAffinity` is refused"),
     (
         "config.md, Linux Process",
-        "`apparmorProfile` and `selinuxLabel` are refused where the kernel has none: only that was tried",
+        "`apparmorProfile` and `selinuxLabel` are refused where the kernel has none; of SELinux only that was tried",
     ),
     ("config.md, Mounts", "`remount` is refused: a mount is made as it is to be"),
-    (
-        "config-linux.md, Cgroups Path",
-        "`org.systemd.property.*` is not read",
-    ),
+    ("config-linux.md, Cgroups Path", "`org.systemd.property.*` is not read"),
     ("config-linux.md, Cgroup ownership", "the cgroup of a container with ids of its own stays root's"),
     ("config-linux.md, Allowed Device list", "`update` changes it on version 1 only"),
     ("config-linux.md, Memory", "`kernel` and `checkBeforeUpdate` are ignored"),

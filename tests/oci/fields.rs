@@ -316,3 +316,41 @@ fn a_limit_that_this_machine_does_not_have_is_refused_by_its_name() {
         assert_eq!(fs::read_to_string(file).unwrap().trim(), "33554432");
     }
 }
+
+/// spec: config.md, Linux Process
+#[test]
+fn an_apparmor_profile_confines() {
+    let bundle = bundle!();
+    let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    if enabled.trim() != "Y" || !lab::has("apparmor_parser") {
+        return lab::skip_this("there is no AppArmor here, or no apparmor_parser");
+    }
+    let name = bundle.group();
+    let rules = "file, capability, network, unix, signal, ptrace, deny /forbidden rw,";
+    let profile = format!("profile {name} flags=(attach_disconnected) {{ {rules} }}\n");
+    fs::write(bundle.dir.join("profile"), profile).unwrap();
+    let parser = |flag: &str| {
+        let script = "mount -t securityfs none /sys/kernel/security && exec apparmor_parser -K $0 profile";
+        let mut unshare = std::process::Command::new("unshare");
+        unshare
+            .args(["--mount", "--propagation", "private", "sh", "-c", script, flag])
+            .current_dir(&bundle.dir);
+        unshare.status().unwrap().success()
+    };
+    bundle.edit(|config| config["process"]["apparmorProfile"] = json!(name));
+    let error = bundle.fails(&["run", "c"]);
+    assert!(error.contains(&format!("AppArmor has no profile {name}")), "{error}");
+    bundle.nothing_is_left("c");
+    assert!(parser("--add"));
+    bundle.command(
+        "{ cat /proc/self/attr/current; touch /allowed && echo one; touch /forbidden || echo none; } >/told 2>&1; sleep 60",
+    );
+    bundle.ok(&["run", "--detach", "c"]);
+    let told = || fs::read_to_string(bundle.root().join("told")).unwrap_or_default();
+    bundle.wait_for("the end of its work", || told().contains("none"));
+    let inside = bundle.ok(&["exec", "c", "cat", "/proc/self/attr/current"]);
+    bundle.ok(&["delete", "--force", "c"]);
+    assert!(parser("--remove"));
+    assert_eq!(told(), format!("{name} (enforce)\none\ntouch: /forbidden: Permission denied\nnone\n"));
+    assert_eq!(inside, format!("{name} (enforce)\n"));
+}

@@ -155,6 +155,87 @@ fn exec_is_another_process_in_it() {
     assert!(bundle.ok(&["ps", "--format", "json", "c"]).contains(&pid));
 }
 
+/// And whoever waits for its end is not counted with it.
+#[test]
+fn exec_itself_stays_outside() {
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    bundle.ok(&["run", "--detach", "c"]);
+    let mut exec = bundle.rubber(&["exec", "c", "sleep", "4321"]).spawn().unwrap();
+    bundle.wait_for("the command", || bundle.ok(&["ps", "--format", "json", "c"]).contains(','));
+    let groups = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert!(!groups(&exec.id().to_string()).contains(bundle.group()));
+    let pids: Vec<u32> = serde_json::from_str(&bundle.ok(&["ps", "--format", "json", "c"])).unwrap();
+    assert_eq!(pids.len(), 2);
+    for pid in pids {
+        assert!(groups(&pid.to_string()).contains(bundle.group()), "{pid}");
+    }
+    bundle.ok(&["kill", "--all", "c", "KILL"]);
+    assert_eq!(exec.wait().unwrap().code(), Some(137));
+}
+
+/// spec: config.md, Linux Process
+#[test]
+fn exec_is_given_processors() {
+    let bundle = bundle!();
+    bundle.command("grep Cpus_allowed_list /proc/self/status >/first; sleep 60");
+    let on = |affinity: serde_json::Value| {
+        json!({ "args": ["grep", "Cpus_allowed_list", "/proc/self/status"], "cwd": "/", "env": ["PATH=/bin"],
+                "user": { "uid": 0, "gid": 0 }, "execCPUAffinity": affinity })
+    };
+    // It means nothing for the first.
+    bundle.edit(|config| config["process"]["execCPUAffinity"] = json!({ "initial": "0", "final": "0" }));
+    bundle.ok(&["run", "--detach", "c"]);
+    let list = |text: &str| text.split_whitespace().nth(1).unwrap_or_default().to_owned();
+    let own = list(
+        fs::read_to_string("/proc/self/status")
+            .unwrap()
+            .lines()
+            .find(|line| line.starts_with("Cpus_allowed_list"))
+            .unwrap(),
+    );
+    let first = || fs::read_to_string(bundle.root().join("first")).unwrap_or_default();
+    bundle.wait_for("the first", || !first().is_empty());
+    assert_eq!(list(&first()), own);
+    let last = own.split(['-', ',']).next_back().unwrap().to_owned();
+    let exec = |affinity| {
+        fs::write(bundle.dir.join("process.json"), on(affinity).to_string()).unwrap();
+        bundle.rubber(&["exec", "--process", "process.json", "c"]).output().unwrap()
+    };
+    let output = exec(json!({ "initial": "0", "final": last }));
+    assert_eq!(list(&lab::text(&output.stdout)), last, "{output:?}");
+    for wrong in ["", "x", "3-1", "0,,1", "99999"] {
+        let output = exec(json!({ "final": wrong }));
+        let told = lab::text(&output.stderr);
+        assert!(
+            lab::code(&output) == 255 && told.contains("execCPUAffinity") && !told.contains("panicked"),
+            "{wrong}: {told}"
+        );
+    }
+}
+
+/// In version 2 a group beside ours: below ours, with us in it, it would take nobody in.
+#[test]
+fn without_a_cgroups_path_a_group_is_found() {
+    let bundle = bundle!();
+    bundle.edit(|config| {
+        config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+        config["linux"]["resources"]["pids"] = json!({ "limit": 33 });
+    });
+    bundle.command("sleep 60");
+    let id = format!("none-{}", bundle.group());
+    bundle.ok(&["run", "--detach", &id]);
+    let groups = fs::read_to_string(format!("/proc/{}/cgroup", bundle.state(&id)["pid"])).unwrap();
+    let group = groups.lines().find(|line| line.contains("pids") || line.starts_with("0::/")).unwrap();
+    let group = group.rsplit(':').next().unwrap();
+    assert!(group.ends_with(&format!("/rubber-oci-{id}")), "{groups}");
+    let limit = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"]
+        .map(|tree| fs::read_to_string(format!("{tree}{group}/pids.max")));
+    assert!(limit.into_iter().flatten().any(|limit| limit == "33\n"), "{groups}");
+    bundle.ok(&["delete", "--force", &id]);
+    bundle.nothing_is_left(&id);
+}
+
 #[test]
 fn a_paused_container_stands_still() {
     let bundle = bundle!();
