@@ -1,18 +1,23 @@
 //! The cgroup a config.json names, in every tree there is: a client looks for what it wants to know in any of them.
 
-use super::resources::Setting;
+use super::{
+    mounts::{Mount, What},
+    namespaces,
+    resources::Setting,
+};
 use crate::{
     config::{Config, DeviceRule},
     filter::ebpf::{self, Answer},
     layers::cgroup::{Version, remove_group, version},
-    sys,
+    sys::{self, mounts::RDONLY},
 };
 use anyhow::{Context, Result, bail, ensure};
-use nix::errno::Errno;
+use nix::{errno::Errno, sched::CloneFlags};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, read_to_string},
     io::ErrorKind,
+    os::fd::AsFd,
     path::{Component, Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
@@ -229,6 +234,32 @@ pub fn filter_devices(groups: &[Group], rules: &[(Answer, DeviceRule)]) -> Resul
         Err(error) if is_refused(&error) => Ok(()),
         program => sys::bpf_attach(&sys::open_directory(&group.dir)?, &program?),
     }
+}
+
+/// config-linux.md, "Cgroup ownership": in version 2, whoever is the container's user and can write in its own tree may
+/// divide its group, too. They get what the kernel says can be given away, which is not the limits.
+pub fn give_to_user(config: &Config, groups: &[Group]) -> Result<()> {
+    const DELEGATE: &str = "/sys/kernel/cgroup/delegate";
+    let group = groups.iter().find(|group| group.controllers.is_none() && version() == Version::V2);
+    let is_writable = |group: &&Group| {
+        let is_it = |mount: &Mount| matches!(&mount.what, What::Tree(dir) if *dir == group.dir);
+        let mount = config.bundle.mounts.iter().find(|mount| is_it(mount));
+        mount.is_some_and(|mount| mount.how.set & RDONLY == 0)
+    };
+    let group = group.filter(|_| namespaces::is_new(config, CloneFlags::CLONE_NEWCGROUP)).filter(is_writable);
+    let (Some(group), Some(owner)) = (group, namespaces::outside(config, config.bundle.user.uid)) else {
+        return Ok(());
+    };
+    let files =
+        read_to_string(DELEGATE).unwrap_or("cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into());
+    for name in std::iter::once("").chain(files.lines()) {
+        match File::open(group.dir.join(name)) {
+            // It is of a controller that is not handed down.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            file => sys::fchown(file?.as_fd(), owner)?,
+        }
+    }
+    Ok(())
 }
 
 pub fn any(config: &Config) -> bool {

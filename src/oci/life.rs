@@ -89,7 +89,7 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
     let mut container = Container { record, first: None, dir };
     let outcome = container.save().and_then(|()| {
         if container.record.unit.is_none() {
-            make_groups(&mut container, &limits)?;
+            make_groups(&mut container, &limits, &config)?;
         }
         if container.record.groups != wanted {
             config = spec::config(&wish.id, &wish.file, &container.record.groups)?;
@@ -122,13 +122,14 @@ fn cgroups_path(spec: &Spec) -> String {
     given.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn make_groups(container: &mut Container, limits: &Limits) -> Result<()> {
+fn make_groups(container: &mut Container, limits: &Limits, config: &Config) -> Result<()> {
     let made = cgroup::make(container.record.groups.clone(), &limits.settings)?;
     if container.record.groups != made {
         container.record.groups = made;
         container.save()?;
     }
-    cgroup::filter_devices(&container.record.groups, &limits.devices)
+    cgroup::filter_devices(&container.record.groups, &limits.devices)?;
+    cgroup::give_to_user(config, &container.record.groups)
 }
 
 fn make(config: &Config, container: &mut Container, wish: &Wish, limits: &Limits) -> Result<()> {
@@ -139,7 +140,7 @@ fn make(config: &Config, container: &mut Container, wish: &Wish, limits: &Limits
             Word::Ungrouped => {
                 let unit = container.record.unit.as_ref().context("it has no unit of systemd's")?;
                 unit.start(child, &limits.settings)?;
-                make_groups(container, limits)?;
+                make_groups(container, limits, config)?;
             }
             Word::Unmapped => namespaces::map(child.as_raw(), &config.bundle.ids)?,
             Word::First(pid) => container.begin(*pid)?,

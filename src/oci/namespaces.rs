@@ -39,6 +39,20 @@ pub fn is_new(config: &Config, kind: CloneFlags) -> bool {
     config.bundle.namespaces.iter().any(|one| one.kind == kind && one.path.is_none())
 }
 
+/// Who user `uid` of the container is for the host. None where that is another namespace's to say.
+pub fn outside(config: &Config, uid: u32) -> Option<u32> {
+    let users = config.bundle.namespaces.iter().find(|one| one.kind == CloneFlags::CLONE_NEWUSER);
+    match users {
+        None => Some(uid),
+        Some(Namespace { path: Some(_), .. }) => None,
+        Some(_) => config.bundle.ids.uids.lines().find_map(|line| {
+            let mut numbers = line.split(' ').map(|word| word.parse::<u32>().ok());
+            let (inside, outside, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
+            uid.checked_sub(inside).filter(|above| *above < count)?.checked_add(outside)
+        }),
+    }
+}
+
 pub fn any_joined(config: &Config) -> bool {
     config.bundle.namespaces.iter().any(|one| one.path.is_some())
 }

@@ -30,7 +30,6 @@ const NOT: &[(&str, &str)] = &[
     ),
     ("config.md, Mounts", "`remount` is refused: a mount is made as it is to be"),
     ("config-linux.md, Cgroups Path", "`org.systemd.property.*` is not read"),
-    ("config-linux.md, Cgroup ownership", "the cgroup of a container with ids of its own stays root's"),
     ("config-linux.md, Allowed Device list", "`update` changes it on version 1 only"),
     ("config-linux.md, Memory", "`kernel` and `checkBeforeUpdate` are ignored"),
     ("config-linux.md, Huge page limits", "tried as a refusal only, where there is no such controller"),

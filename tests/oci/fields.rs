@@ -354,3 +354,43 @@ fn an_apparmor_profile_confines() {
     assert_eq!(told(), format!("{name} (enforce)\none\ntouch: /forbidden: Permission denied\nnone\n"));
     assert_eq!(inside, format!("{name} (enforce)\n"));
 }
+
+/// spec: config-linux.md, Cgroup ownership
+#[test]
+fn a_cgroup_is_its_users_if_it_is_there_to_be_written() {
+    let bundle = bundle!();
+    if !std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        return lab::skip_this("it is for cgroup version 2");
+    }
+    bundle.edit(|config| {
+        // Root is root, or it could not find its way to the bundle.
+        let others = json!({ "containerID": 1, "hostID": 100_001, "size": 65535 });
+        let ids = json!([{ "containerID": 0, "hostID": 0, "size": 1 }, others]);
+        config["linux"]["uidMappings"] = ids.clone();
+        config["linux"]["gidMappings"] = ids;
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.extend([json!({ "type": "user" }), json!({ "type": "cgroup" })]);
+        config["process"]["user"] = json!({ "uid": 7, "gid": 7 });
+    });
+    bundle.command("mkdir /sys/fs/cgroup/below 2>/dev/null && echo yes >&2 || echo no >&2; sleep 60");
+    for (is_writable, owner, answer) in [(false, 0, "no\n"), (true, 100_007, "yes\n")] {
+        if is_writable {
+            bundle.edit(|config| {
+                let mounts = config["mounts"].as_array_mut().unwrap();
+                let group = mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap();
+                group["options"].as_array_mut().unwrap().retain(|option| option != "ro");
+            });
+        }
+        let told = bundle.dir.join("told");
+        let mut run = bundle.rubber(&["run", "c"]).stderr(fs::File::create(&told).unwrap()).spawn().unwrap();
+        bundle.wait_for("an answer", || fs::read_to_string(&told).unwrap().ends_with('\n'));
+        assert_eq!(fs::read_to_string(&told).unwrap(), answer);
+        let group = std::path::Path::new("/sys/fs/cgroup").join(bundle.group());
+        let of = |name: &str| std::os::unix::fs::MetadataExt::uid(&fs::metadata(group.join(name)).unwrap());
+        assert_eq!(["", "cgroup.procs", "cgroup.subtree_control"].map(of), [owner; 3]);
+        assert_eq!(["memory.max", "pids.max"].map(of), [0; 2]);
+        bundle.ok(&["kill", "c", "KILL"]);
+        run.wait().unwrap();
+        bundle.nothing_is_left("c");
+    }
+}
