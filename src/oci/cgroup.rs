@@ -12,7 +12,7 @@ use crate::{
     sys::{self, mounts::RDONLY},
 };
 use anyhow::{Context, Result, bail, ensure};
-use nix::{errno::Errno, sched::CloneFlags};
+use nix::{errno::Errno, sched::CloneFlags, unistd::Pid};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, read_to_string},
@@ -270,7 +270,20 @@ pub fn any(config: &Config) -> bool {
 pub fn join(config: &Config) -> Result<()> {
     let is_born_in = |group: &Group| config.bundle.is_born_in_group.get() && group.controllers.is_none();
     let mut others = config.bundle.groups.iter().filter(|group| !is_born_in(group));
-    others.try_for_each(|group| sys::write(&group.members(), "0"))
+    others.try_for_each(|group| match (sys::write(&group.members(), "0"), &config.target) {
+        // In version 2 a group that hands down controllers has no processes: systemd in a container divides it so.
+        (Err(error), Some(target)) if error.downcast_ref() == Some(&Errno::EBUSY) => {
+            sys::write(&group_of(target.pid, group)?.join("cgroup.procs"), "0")
+        }
+        (done, _) => done,
+    })
+}
+
+/// Where in a tree of version 2 this process is now.
+fn group_of(pid: Pid, group: &Group) -> Result<PathBuf> {
+    let groups = read_to_string(format!("/proc/{pid}/cgroup")).context("the container has just ended")?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/")).context("it is in no such group")?;
+    Ok(group.tree.join(path))
 }
 
 /// The group of version 2 that the first process can be born in, which is the quickest way into it.

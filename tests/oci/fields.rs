@@ -394,3 +394,26 @@ fn a_cgroup_is_its_users_if_it_is_there_to_be_written() {
         bundle.nothing_is_left("c");
     }
 }
+
+/// As systemd does it in a container: the group has no processes then, and nobody else gets in.
+#[test]
+fn exec_goes_where_the_first_process_is_in_a_divided_group() {
+    let bundle = bundle!();
+    if !std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        return lab::skip_this("it is for cgroup version 2");
+    }
+    bundle.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "cgroup" }));
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        let group = mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap();
+        group["options"].as_array_mut().unwrap().retain(|option| option != "ro");
+    });
+    bundle.command(
+        "cd /sys/fs/cgroup && mkdir init && echo 1 >init/cgroup.procs && echo +memory >cgroup.subtree_control && echo x >/divided; sleep 60",
+    );
+    bundle.ok(&["run", "--detach", "c"]);
+    bundle.wait_for("the division", || bundle.root().join("divided").exists());
+    assert_eq!(bundle.ok(&["exec", "c", "cat", "/proc/self/cgroup"]), "0::/init\n");
+    bundle.ok(&["delete", "--force", "c"]);
+    bundle.nothing_is_left("c");
+}

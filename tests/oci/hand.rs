@@ -162,13 +162,16 @@ fn exec_itself_stays_outside() {
     bundle.command("sleep 60");
     bundle.ok(&["run", "--detach", "c"]);
     let mut exec = bundle.rubber(&["exec", "c", "sleep", "4321"]).spawn().unwrap();
-    bundle.wait_for("the command", || bundle.ok(&["ps", "--format", "json", "c"]).contains(','));
-    let groups = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    assert!(!groups(&exec.id().to_string()).contains(bundle.group()));
-    let pids: Vec<u32> = serde_json::from_str(&bundle.ok(&["ps", "--format", "json", "c"])).unwrap();
-    assert_eq!(pids.len(), 2);
-    for pid in pids {
-        assert!(groups(&pid.to_string()).contains(bundle.group()), "{pid}");
+    let pids = || -> Vec<u32> { serde_json::from_str(&bundle.ok(&["ps", "--format", "json", "c"])).unwrap() };
+    let command = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    bundle.wait_for("the command alone beside the first", || {
+        let pids = pids();
+        pids.len() == 2 && pids.iter().any(|pid| command(pid).contains("4321"))
+    });
+    let groups = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert!(!groups(exec.id()).contains(bundle.group()));
+    for pid in pids() {
+        assert!(groups(pid).contains(bundle.group()), "{pid}");
     }
     bundle.ok(&["kill", "--all", "c", "KILL"]);
     assert_eq!(exec.wait().unwrap().code(), Some(137));
