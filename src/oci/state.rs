@@ -1,10 +1,10 @@
 //! What is known of a container: a directory with its record, a lock and a door.
 //!
 //! The record says who it is, and is there before anything else of the container. What comes to be known of it later
-//! has files of its own: `first` is its first process, and the door has its name when the container is made. Whether it still waits to be
-//! started is not written down, for then somebody would have to be alive to change it: pid 1 holds the lock by a
-//! descriptor that closes when it becomes the command, however that comes about. A number alone is no process:
-//! with it stands when it began.
+//! has files of its own: `first` is its first process, and the door has its name when the container is made. Whether
+//! it still waits to be started is not written down, for then somebody would have to be alive to change it: pid 1 holds
+//! the lock by a descriptor that closes when it becomes the command, however that comes about. A number alone is no
+//! process: with it stands when it began.
 
 use super::{cgroup, cgroup::Group, systemd::Unit};
 use crate::{
