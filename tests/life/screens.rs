@@ -149,7 +149,13 @@ fn in_tmux_the_screen_is_as_it_should_be() {
     let rubber = format!("{} --root {}", lab::RUBBER, place.root.display());
     tmux(&["new-session", "-d", "-x", "80", "-y", "24", "env PS1='host> ' sh"]);
     let screen = || tmux(&["capture-pane", "-p"]);
-    let shows = |what: &str| wait_until(what, || screen().contains(what));
+    let shows = |what: &str| {
+        let begin = std::time::Instant::now();
+        while !screen().contains(what) {
+            let is_late = begin.elapsed() > std::time::Duration::from_secs(60);
+            assert!(!is_late, "{what:?} does not come to be on the screen: {}", screen());
+        }
+    };
     tmux(&["send-keys", &format!("clear; {rubber} run -it --rm --name box busybox sh"), "Enter"]);
     shows("/ #");
     tmux(&["send-keys", "seq 100 >/n; vi /n", "Enter"]);
