@@ -124,14 +124,17 @@ fn join(config: &Config) -> Result<Pid> {
 
 /// Who is asked about its calls knows it by the host's number, which it has to be told.
 fn fork(config: &Config, teller: &RefCell<Option<PipeWriter>>) -> Result<Pid> {
-    let (mut number, mut numbered) = pipe()?;
+    let (mut number, numbered) = pipe()?;
+    let numbered = RefCell::new(Some(numbered));
     let child = sys::fork_untied("command", || {
+        // Or it would wait for itself, if whoever writes is killed first.
+        numbered.take();
         let mut bytes = [0; 4];
         number.read_exact(&mut bytes)?;
         config.bundle.pid_outside.set(Some(i32::from_ne_bytes(bytes)));
         say(INSIDE.iter().try_for_each(|step| take(step, config)), teller).map(|()| 255)
     })?;
-    numbered.write_all(&child.as_raw().to_ne_bytes())?;
+    numbered.take().context("no pipe")?.write_all(&child.as_raw().to_ne_bytes())?;
     Ok(child)
 }
 

@@ -355,6 +355,12 @@ fn an_apparmor_profile_confines() {
     assert_eq!(inside, format!("{name} (enforce)\n"));
 }
 
+fn let_it_write_its_group(config: &mut Value) {
+    let mounts = config["mounts"].as_array_mut().unwrap();
+    let group = mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap();
+    group["options"].as_array_mut().unwrap().retain(|option| option != "ro");
+}
+
 /// spec: config-linux.md, Cgroup ownership
 #[test]
 fn a_cgroup_is_its_users_if_it_is_there_to_be_written() {
@@ -375,11 +381,7 @@ fn a_cgroup_is_its_users_if_it_is_there_to_be_written() {
     bundle.command("mkdir /sys/fs/cgroup/below 2>/dev/null && echo yes >&2 || echo no >&2; sleep 60");
     for (is_writable, owner, answer) in [(false, 0, "no\n"), (true, 100_007, "yes\n")] {
         if is_writable {
-            bundle.edit(|config| {
-                let mounts = config["mounts"].as_array_mut().unwrap();
-                let group = mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap();
-                group["options"].as_array_mut().unwrap().retain(|option| option != "ro");
-            });
+            bundle.edit(let_it_write_its_group);
         }
         let told = bundle.dir.join("told");
         let mut run = bundle.rubber(&["run", "c"]).stderr(fs::File::create(&told).unwrap()).spawn().unwrap();
@@ -404,9 +406,7 @@ fn exec_goes_where_the_first_process_is_in_a_divided_group() {
     }
     bundle.edit(|config| {
         config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "cgroup" }));
-        let mounts = config["mounts"].as_array_mut().unwrap();
-        let group = mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap();
-        group["options"].as_array_mut().unwrap().retain(|option| option != "ro");
+        let_it_write_its_group(config);
     });
     bundle.command(
         "cd /sys/fs/cgroup && mkdir init && echo 1 >init/cgroup.procs && echo +memory >cgroup.subtree_control && echo x >/divided; sleep 60",
