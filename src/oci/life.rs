@@ -1,7 +1,9 @@
 //! create, start, kill, delete: what becomes of a container.
 
 use super::{
-    cgroup, hooks, idmap, namespaces, notify, resources, spec,
+    cgroup,
+    given::{self, Given},
+    hooks, idmap, namespaces, notify, resources, spec,
     state::{self, Container, PidFile, PidfdSocket, Record, States, Status},
     story::{self, Word},
     systemd::Unit,
@@ -30,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What `create` and `run` have in common.
 pub struct Wish {
     pub id: String,
-    pub file: spec::Given,
+    pub file: Given,
     pub pid_file: Option<PathBuf>,
     pub console_socket: Option<PathBuf>,
     pub pidfd_socket: Option<PathBuf>,
@@ -57,7 +59,7 @@ struct Limits {
 /// All of the container but its command, which waits to be started. Its first process is whose child it becomes when
 /// we end: conmon's, for one.
 pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Container> {
-    let spec::Given { spec, raw, bundle } = &wish.file;
+    let Given { spec, raw, bundle } = &wish.file;
     let by_systemd = wish.groups == Groups::BySystemd;
     let unit = by_systemd.then(|| Unit::named(&cgroups_path(spec), &wish.id)).transpose()?;
     let path = match (&unit, cgroups_path(spec)) {
@@ -146,8 +148,8 @@ fn make(config: &Config, container: &mut Container, wish: &Wish, limits: &Limits
             Word::First(pid) => container.begin(*pid)?,
             Word::Made => {
                 let state = container.state(Status::Creating).to_string();
-                hooks::run(&spec::hooks(&raw, "prestart")?, &state)?;
-                hooks::run(&spec::hooks(&raw, "createRuntime")?, &state)?;
+                hooks::run(&given::hooks(&raw, "prestart")?, &state)?;
+                hooks::run(&given::hooks(&raw, "createRuntime")?, &state)?;
             }
             Word::Ready => {
                 state::open_door(&container.dir)?;
@@ -188,7 +190,7 @@ pub fn start(container: &Container) -> Result<()> {
     while container.status() == Status::Created && begin.elapsed() < PATIENCE {
         sleep(Duration::from_micros(100));
     }
-    let hooks = spec::hooks(&container.record.config, "poststart")?;
+    let hooks = given::hooks(&container.record.config, "poststart")?;
     if let Err(error) = hooks::run(&hooks, &container.state(Status::Running).to_string()) {
         end(container)?;
         return Err(error);
@@ -274,7 +276,7 @@ pub fn delete(container: &Container, force: Force) -> Result<()> {
         ),
         _ => end(container)?,
     }
-    let hooks = spec::hooks(&container.record.config, "poststop")?;
+    let hooks = given::hooks(&container.record.config, "poststop")?;
     for hook in &hooks {
         // The specification: told, and gone on.
         if let Err(error) =

@@ -4,10 +4,9 @@ mod exec;
 mod update;
 
 use super::{
-    events, facts,
+    events, facts, given,
     life::{self, Force, Groups, Whom},
     log::{self, Format},
-    spec,
     state::{Container, States, Status},
 };
 use crate::{
@@ -223,7 +222,7 @@ impl Cli {
 impl New {
     fn wish(self, groups: Groups) -> Result<life::Wish> {
         let New { id, bundle, pid_file, console_socket, pidfd_socket, preserve_fds, .. } = self;
-        let file = spec::read(&bundle)?;
+        let file = given::read(&bundle)?;
         Ok(life::Wish { id, file, pid_file, console_socket, pidfd_socket, preserve_fds, groups })
     }
 }
