@@ -3,7 +3,7 @@
 
 use crate::{
     sys,
-    sys::mounts::{NODEV, NOSUID, RDONLY, fsconfig_create, fsconfig_set, fsmount, fsopen, openat_nofollow},
+    sys::mounts::{NODEV, NOSUID, RDONLY, mount_setattr, open_tree_alone},
 };
 use anyhow::{Context, Result, bail};
 use nix::{fcntl::AtFlags, sys::memfd::MFdFlags, unistd::execveat};
@@ -11,16 +11,17 @@ use std::{
     ffi::{CStr, CString, OsString},
     fs::{File, read_link},
     os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::{ffi::OsStringExt, fs::MetadataExt},
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::ffi::OsStringExt,
     },
-    path::{Component, Path},
+    path::Path,
 };
 
 const OWN: &str = "/proc/self/exe";
 
-/// Goes on as the same program, seen through an overlay without an upper layer: nobody can ever write to that. Where it
-/// cannot be had, as for an ordinary user, a copy in memory is sealed: to make it takes longer than all the rest.
+/// Goes on as the same program, seen through a mount that is read-only and in no table: without a place there, nobody can
+/// ever change it back. Where it cannot be had, as for an ordinary user, a copy in memory is sealed: to make it takes
+/// longer than all the rest.
 pub fn seal_program() -> Result<()> {
     if is_sealed()? {
         return Ok(());
@@ -31,17 +32,10 @@ pub fn seal_program() -> Result<()> {
     }
 }
 
-/// As a copy, or in a mount that has no place in any table: it begins with the directory of the program, so that this is
-/// beside the root, where there is no such file.
+/// As a copy, or as the root of a mount that has no place: no other program is called `/`.
 fn is_sealed() -> Result<bool> {
     let link = read_link(OWN)?;
-    if link.as_os_str().as_encoded_bytes().starts_with(b"/memfd:") {
-        return Ok(true);
-    }
-    let is_beside_root =
-        matches!(link.components().collect::<Vec<_>>()[..], [Component::RootDir, Component::Normal(_)]);
-    let itself = |path: &Path| path.metadata().map(|about| (about.dev(), about.ino())).ok();
-    Ok(is_beside_root && itself(&link) != itself(Path::new(OWN)))
+    Ok(link == Path::new("/") || link.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
 }
 
 fn copied() -> Result<OwnedFd> {
@@ -54,16 +48,12 @@ fn copied() -> Result<OwnedFd> {
     Ok(copy.into())
 }
 
-/// Without an upper layer the kernel wants two lower ones. The second is never looked into: what the first has is a file.
+/// The mount goes when nobody runs the program any more; until then it is ours alone, as the descriptor ends with execve(2).
 fn covered() -> Result<OwnedFd> {
-    let own = read_link(OWN)?;
-    let (Some(dir), Some(name)) = (own.parent(), own.file_name()) else { bail!("{own:?} has no name") };
-    let dir = dir.to_str().with_context(|| format!("{own:?} is not UTF-8"))?;
-    let first = dir.replace('\\', "\\\\").replace(':', "\\:");
-    let overlay = fsopen("overlay")?;
-    fsconfig_set(&overlay, "lowerdir", &format!("{first}:/dev"))?;
-    fsconfig_create(&overlay)?;
-    openat_nofollow(&fsmount(&overlay, RDONLY | NOSUID | NODEV)?, name)
+    let own = File::open(OWN)?;
+    let mount = open_tree_alone(own.as_fd())?;
+    mount_setattr(&mount, false, RDONLY | NOSUID | NODEV, 0)?;
+    Ok(mount)
 }
 
 fn go_on_as(program: &OwnedFd) -> Result<()> {

@@ -1,8 +1,9 @@
 //! config.json as it was given: it is what the specification calls one, and no string in it ends early.
 
 use super::hooks::Hook;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use oci_spec::runtime::Spec;
+use serde::Deserialize;
 use serde_json::Value;
 use std::{
     fs,
@@ -29,41 +30,39 @@ pub fn read(bundle: &Path) -> Result<Given> {
     let text = fs::read_to_string(&file)
         .with_context(|| format!("cannot read {file:?} (--bundle is the directory it is in)"))?;
     let raw: Value = serde_json::from_str(&text).with_context(|| format!("{file:?} is not JSON"))?;
-    Ok(Given { spec: parse(raw.clone()).with_context(|| format!("{file:?}"))?, raw, bundle })
+    Ok(Given { spec: parse(&raw).with_context(|| format!("{file:?}"))?, raw, bundle })
 }
 
-pub fn parse(raw: Value) -> Result<Spec> {
-    no_nul(&raw, "")?;
+pub fn parse(raw: &Value) -> Result<Spec> {
+    if let Some((path, text)) = nul(raw) {
+        bail!("{}: {text:?} has a NUL in it", path.trim_start_matches('.'));
+    }
     // All of them: a hook that nobody understands at the end would be in the way of every delete.
     for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
-        hooks(&raw, kind)?;
+        hooks(raw, kind)?;
     }
-    let spec: Spec = serde_path_to_error::deserialize(raw)
+    // Where it is wrong is looked for when it is: to keep that in mind takes longer than all the rest.
+    let spec = Spec::deserialize(raw)
+        .or_else(|_| serde_path_to_error::deserialize(raw))
         .context("it is no config.json of the OCI runtime specification")?;
     let major = spec.version().split('.').next().unwrap_or_default();
     ensure!(major == "1", "ociVersion {:?}: versions 1.x are understood", spec.version());
     Ok(spec)
 }
 
-/// The kernel ends every string at a NUL: what is behind it would be seen by us alone.
-fn no_nul(value: &Value, path: &str) -> Result<()> {
+/// Where a NUL is: the kernel ends every string at one, and what is behind it would be seen by us alone.
+fn nul(value: &Value) -> Option<(String, &str)> {
     match value {
-        Value::String(text) => {
-            ensure!(!text.contains('\0'), "{}: {text:?} has a NUL in it", path.trim_start_matches('.'))
-        }
-        Value::Array(items) => {
-            for (at, item) in items.iter().enumerate() {
-                no_nul(item, &format!("{path}[{at}]"))?;
-            }
-        }
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                no_nul(field, &format!("{path}.{name}"))?;
-            }
-        }
-        _ => {}
+        Value::String(text) => text.contains('\0').then_some((String::new(), text)),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(at, item)| nul(item).map(|(below, text)| (format!("[{at}]{below}"), text))),
+        Value::Object(fields) => fields
+            .iter()
+            .find_map(|(name, field)| nul(field).map(|(below, text)| (format!(".{name}{below}"), text))),
+        _ => None,
     }
-    Ok(())
 }
 
 /// The hooks of one kind.

@@ -1,7 +1,10 @@
 //! Hooks: programs that whoever wrote the config.json has run at certain moments, with the container's state on
 //! stdin (config.md, "POSIX-platform Hooks").
 
-use super::story::{self, Word};
+use super::{
+    given,
+    story::{self, Word},
+};
 use crate::{config::Config, sys};
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -13,6 +16,7 @@ use nix::{
     unistd::Pid,
 };
 use serde::Deserialize;
+use serde_json::Value;
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -27,6 +31,8 @@ use std::{
 pub struct Hooks {
     pub create_container: Vec<Hook>,
     pub start_container: Vec<Hook>,
+    /// Of any kind: also those that are our maker's to run.
+    pub any: bool,
     /// The container's state, as our maker last told it.
     state: RefCell<String>,
 }
@@ -43,8 +49,13 @@ pub struct Hook {
 }
 
 impl Hooks {
-    pub fn new(create_container: Vec<Hook>, start_container: Vec<Hook>) -> Hooks {
-        Hooks { create_container, start_container, state: RefCell::default() }
+    pub fn of(raw: &Value) -> Result<Hooks> {
+        Ok(Hooks {
+            create_container: given::hooks(raw, "createContainer")?,
+            start_container: given::hooks(raw, "startContainer")?,
+            any: raw["hooks"].is_object(),
+            ..Hooks::default()
+        })
     }
 
     pub fn know(&self, state: String) {
@@ -54,6 +65,11 @@ impl Hooks {
     pub fn told(&self) -> String {
         self.state.borrow().clone()
     }
+}
+
+/// Whether anybody wants to be told the container's state while it is made.
+pub fn any_told(config: &Config) -> bool {
+    config.bundle.hooks.any || config.bundle.listener.is_some()
 }
 
 /// `prestart` and `createRuntime` are run by our maker, who is outside.

@@ -81,7 +81,7 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
     let record = Record {
         version: state::VERSION,
         id: wish.id.clone(),
-        rootfs: spec::rootfs(spec, bundle)?,
+        rootfs: config.dir.clone(),
         bundle: bundle.clone(),
         created: record::now(),
         groups: wanted.clone(),
@@ -135,8 +135,12 @@ fn make_groups(container: &mut Container, limits: &Limits, config: &Config) -> R
 }
 
 fn make(config: &Config, container: &mut Container, wish: &Wish, limits: &Limits) -> Result<()> {
-    let raw = container.record.config.clone();
+    let raw = &wish.file.raw;
     let pidfd_socket = wish.pidfd_socket.as_deref().map(PidfdSocket::open).transpose()?;
+    let state = |container: &Container, status| match hooks::any_told(config) {
+        true => container.state(status).to_string(),
+        false => String::new(),
+    };
     story::make(config, |word, child| {
         match word {
             Word::Ungrouped => {
@@ -147,9 +151,10 @@ fn make(config: &Config, container: &mut Container, wish: &Wish, limits: &Limits
             Word::Unmapped => namespaces::map(child.as_raw(), &config.bundle.ids)?,
             Word::First(pid) => container.begin(*pid)?,
             Word::Made => {
-                let state = container.state(Status::Creating).to_string();
-                hooks::run(&given::hooks(&raw, "prestart")?, &state)?;
-                hooks::run(&given::hooks(&raw, "createRuntime")?, &state)?;
+                let state = state(container, Status::Creating);
+                hooks::run(&given::hooks(raw, "prestart")?, &state)?;
+                hooks::run(&given::hooks(raw, "createRuntime")?, &state)?;
+                return Ok(state);
             }
             Word::Ready => {
                 state::open_door(&container.dir)?;
@@ -160,11 +165,11 @@ fn make(config: &Config, container: &mut Container, wish: &Wish, limits: &Limits
                 if let Some(file) = &wish.pid_file {
                     PidFile::open(file)?.write(Pid::from_raw(pid))?;
                 }
-                return Ok(container.state(Status::Created).to_string());
+                return Ok(state(container, Status::Created));
             }
             Word::Failed(..) => {}
         }
-        Ok(container.state(Status::Creating).to_string())
+        Ok(String::new())
     })
 }
 

@@ -123,12 +123,19 @@ pub fn unshare_time(config: &Config) -> Result<()> {
     config.bundle.ids.clocks.iter().try_for_each(|clock| sys::write(offsets, clock))
 }
 
-pub fn is_pid_new(config: &Config) -> bool {
-    is_new(config, CloneFlags::CLONE_NEWPID)
+/// Whether who forks the first process has to be in a namespace before: in one of users, which is to own the others; in
+/// one of pids or clocks, where only what is forked gets to.
+pub fn any_before_fork(config: &Config) -> bool {
+    config.bundle.namespaces.iter().any(|one| {
+        let is_joined = one.path.is_some() && one.kind == CloneFlags::CLONE_NEWPID;
+        is_joined || [CloneFlags::CLONE_NEWUSER, CLONE_NEWTIME].contains(&one.kind)
+    })
 }
 
-pub fn unshare_pid(_: &Config) -> Result<()> {
-    sys::unshare(CloneFlags::CLONE_NEWPID)
+/// The namespace that the first process is forked into.
+pub fn of_fork(config: &Config) -> CloneFlags {
+    let kind = CloneFlags::CLONE_NEWPID;
+    if is_new(config, kind) { kind } else { CloneFlags::empty() }
 }
 
 /// All that begin with who makes them. The cgroup namespace takes the place we are in for its root.

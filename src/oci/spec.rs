@@ -4,7 +4,7 @@ use super::{
     Bundle, Capabilities,
     cgroup::Group,
     devices::{self, Node},
-    given::{Given, hooks},
+    given::Given,
     hooks::Hooks,
     idmap::lines,
     mounts::{How, Mount, What},
@@ -81,7 +81,7 @@ pub fn config(id: &str, given: &Given, groups: &[Group]) -> Result<Config> {
         propagation: propagation(linux)?,
         groups: groups.to_vec(),
         schedule: Schedule { personality: schedule::personality(raw)?, ..Schedule::default() },
-        hooks: Hooks::new(hooks(raw, "createContainer")?, hooks(raw, "startContainer")?),
+        hooks: Hooks::of(raw)?,
         ..Bundle::default()
     };
     let config = Config {

@@ -13,7 +13,9 @@ use crate::{
 use Layer::*;
 use anyhow::{Context, Error, Result, bail};
 use nix::{
+    libc,
     poll::{PollFd, PollFlags, poll},
+    sched::CloneFlags,
     sys::wait::WaitPidFlag,
     unistd::Pid,
 };
@@ -24,18 +26,17 @@ use std::{
     os::{fd::AsFd, unix::net::UnixStream},
 };
 
-/// What the child does, from whom pid 1 is forked. The groups first, so that all that follows is counted. The
-/// namespaces of files before our own: a new user namespace would take away the right to join them. `pid` and the
-/// clocks last, as both are for the next process forked.
+/// What comes first in the process that the maker forks: pid 1, or the one it is forked from. The groups first of all, so
+/// that all that follows is counted. The namespaces of files before our own: a new user namespace would take away the
+/// right to join them. The clocks last, as they are for the next process forked.
 #[rustfmt::skip]
-pub const CHILD: &[Step] = &[
+pub const FORKED: &[Step] = &[
     row(Memory,  "have systemd make the cgroup", systemd::ask).when(|config| config.bundle.by_systemd),
     row(Memory,  "join the cgroups", super::cgroup::join).when(super::cgroup::any),
     row(Process, "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
     row(Process, "join the namespaces it is given", namespaces::join).when(namespaces::any_joined),
     row(Userns,  "become root in a user namespace", namespaces::unshare_user).when(namespaces::is_user_new),
     row(Ipc,     "shift the clocks of the next child", namespaces::unshare_time).when(namespaces::is_time_new),
-    row(Pid,     "make the next child pid 1", namespaces::unshare_pid).when(namespaces::is_pid_new),
 ];
 
 /// What pid 1 does until it waits. A row may only move if what it depends on stays above:
@@ -55,7 +56,7 @@ pub const PID_1: &[Step] = &[
     row(Mount,        "cut the mount table loose from the host's", root::cut_loose),
     row(Uts,          "take its names", namespaces::names).when(namespaces::any_name),
     row(Ipc,          "set parameters of its own kernel namespaces", ipc::set_parameters).when(ipc::any_parameters),
-    row(Process,      "have the host's hooks run", hooks::have_runtimes_run),
+    row(Process,      "have the host's hooks run", hooks::have_runtimes_run).when(hooks::any_told),
     row(Process,      "run the hooks for a made container", hooks::create_container).when(hooks::any_create_container),
     row(PivotRoot,    "make the root a mount", root::bind),
     row(Volumes,      "take hold of what will be mounted", mounts::hold),
@@ -124,35 +125,51 @@ pub fn tell(config: &Config, word: &Word) -> Result<String> {
     Ok(answer)
 }
 
-/// Forks what will be pid 1, and answers to each of its words until it is ready to be started.
+/// Forks what will be pid 1, or who has to be between it and us, and answers to each of its words until it is ready to be
+/// started.
 pub fn make(config: &Config, mut answer: impl FnMut(&Word, Pid) -> Result<String>) -> Result<()> {
+    let is_between = namespaces::any_before_fork(config);
     let (ours, theirs) = UnixStream::pair()?;
     // Each side lets go of the other's end, or nobody would ever hear that the other is gone.
     let (ours, theirs) = (RefCell::new(Some(ours)), RefCell::new(Some(theirs)));
     let life = || {
         ours.take();
         config.bundle.maker.replace(theirs.take().map(BufReader::new).map(Maker));
-        become_child(config)
+        if is_between { become_between(config) } else { become_first(config, FORKED) }
     };
-    let child = fork_into_group(config, "child", life)?;
+    let child = match is_between {
+        true => fork_into_group(config, CloneFlags::empty(), "between", life)?,
+        false => fork_into_group(config, namespaces::of_fork(config), "pid 1", life)?,
+    };
     theirs.take();
-    let outcome = ours
-        .take()
-        .context("no socket")
+    let known = if is_between { Ok(()) } else { answer(&Word::First(child.as_raw()), child).map(drop) };
+    let outcome = known
+        .and_then(|()| ours.take().context("no socket"))
         .and_then(|ours| follow(BufReader::new(ours), |word| answer(word, child)));
-    // It ends when pid 1 is there, or when one of us has failed.
-    while sys::wait4(WaitPidFlag::empty())?.is_some_and(|(ended, _)| ended != child) {}
+    if outcome.is_err() {
+        // It cannot go on without us, and may be busy with a hook.
+        let _ = sys::kill(child, libc::SIGKILL);
+    }
+    // Whoever is between ends when pid 1 is there.
+    if is_between || outcome.is_err() {
+        while sys::wait4(WaitPidFlag::empty())?.is_some_and(|(ended, _)| ended != child) {}
+    }
     outcome
 }
 
 /// Where the group of version 2 can be one to be born in; else what is forked joins it as it does all others.
-pub fn fork_into_group(config: &Config, name: &'static str, life: impl Fn() -> Result<u8>) -> Result<Pid> {
-    match super::cgroup::cradle(config).map(|group| sys::fork_untied_into(&group, name, &life)) {
+pub fn fork_into_group(
+    config: &Config,
+    namespaces: CloneFlags,
+    name: &'static str,
+    life: impl Fn() -> Result<u8>,
+) -> Result<Pid> {
+    match super::cgroup::cradle(config).map(|group| sys::clone_untied_into(&group, namespaces, name, &life)) {
         Some(Ok(child)) => Ok(child),
         // What stood in the way, if it is more than an old kernel, is told when it joins.
         _ => {
             config.bundle.is_born_in_group.set(false);
-            sys::fork_untied(name, life)
+            sys::clone_untied(namespaces, name, life)
         }
     }
 }
@@ -176,15 +193,15 @@ fn follow(mut words: BufReader<UnixStream>, mut answer: impl FnMut(&Word) -> Res
     }
 }
 
-fn become_child(config: &Config) -> Result<u8> {
-    let born = CHILD.iter().try_for_each(|step| take(step, config)).and_then(|()| {
+fn become_between(config: &Config) -> Result<u8> {
+    let born = FORKED.iter().try_for_each(|step| take(step, config)).and_then(|()| {
         let (mut turn, ours) = pipe()?;
         let ours = RefCell::new(Some(ours));
-        let first = sys::fork_untied("pid 1", || {
+        let first = sys::clone_untied(namespaces::of_fork(config), "pid 1", || {
             ours.take();
             // The maker hears one of us at a time.
             turn.read_exact(&mut [0])?;
-            become_first(config)
+            become_first(config, &[])
         })?;
         tell(config, &Word::First(first.as_raw()))?;
         ours.take().context("no pipe")?.write_all(b"x")?;
@@ -193,8 +210,8 @@ fn become_child(config: &Config) -> Result<u8> {
     Ok(told(config, born))
 }
 
-fn become_first(config: &Config) -> Result<u8> {
-    let ready = PID_1.iter().try_for_each(|step| take(step, config)).and_then(|()| {
+fn become_first(config: &Config, before: &[Step]) -> Result<u8> {
+    let ready = before.iter().chain(PID_1).try_for_each(|step| take(step, config)).and_then(|()| {
         let state = tell(config, &Word::Ready)?;
         config.bundle.hooks.know(state);
         Ok(())

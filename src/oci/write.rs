@@ -22,7 +22,7 @@ use std::{ffi::OsStr, path::Path};
 pub fn print(config: &Config, filled_by: &str) -> Result<u8> {
     let file = file(config)?;
     // Nobody else is to find out that we have written what we would not read.
-    given::parse(file.clone()).context("this container makes no config.json")?;
+    given::parse(&file).context("this container makes no config.json")?;
     columns::print(&format!("{file:#}\n"))?;
     narrate::warn(format_args!("root.path is \"rootfs\", beside config.json; this fills it: {filled_by}"));
     unsaid(config).iter().for_each(|line| narrate::warn(format_args!("{line}")));

@@ -41,15 +41,20 @@ pub fn clone(flags: CloneFlags, name: &'static str, work: impl FnOnce() -> Resul
     become_two(flags, None, name, || prctl_pdeathsig().and_then(|()| work()))
 }
 
-/// As `fork`, but the copy may outlive us.
-pub fn fork_untied(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
-    become_two(CloneFlags::empty(), None, name, work)
+/// As `clone`, but the copy may outlive us.
+pub fn clone_untied(flags: CloneFlags, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
+    become_two(flags, None, name, work)
 }
 
 /// The same, and it is born in the cgroup of version 2 whose directory `group` is. To move there later, by
 /// `cgroup.procs`, the kernel holds up every fork on the machine, and waits some 10 ms until none is left.
-pub fn fork_untied_into(group: &File, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
-    become_two(CloneFlags::empty(), Some(group), name, work)
+pub fn clone_untied_into(
+    group: &File,
+    flags: CloneFlags,
+    name: &'static str,
+    work: impl FnOnce() -> Result<u8>,
+) -> Result<Pid> {
+    become_two(flags, Some(group), name, work)
 }
 
 fn become_two(
@@ -59,7 +64,11 @@ fn become_two(
     work: impl FnOnce() -> Result<u8>,
 ) -> Result<Pid> {
     let text = match (group, flags.is_empty()) {
-        (Some(_), _) => "clone3({flags=CLONE_INTO_CGROUP, exit_signal=SIGCHLD})".into(),
+        (Some(_), true) => "clone3({flags=CLONE_INTO_CGROUP, exit_signal=SIGCHLD})".into(),
+        (Some(_), false) => {
+            let kinds = super::kinds(flags);
+            format!("clone3({{flags=CLONE_INTO_CGROUP|{kinds}, exit_signal=SIGCHLD}})")
+        }
         (None, true) => "fork()".into(),
         (None, false) => format!("clone(child_stack=NULL, flags={}|SIGCHLD)", super::kinds(flags)),
     };
@@ -119,7 +128,7 @@ unsafe fn copy(flags: CloneFlags, group: Option<&File>) -> nix::Result<ForkResul
         },
         Some(group) => {
             let wish = CloneInto {
-                flags: CLONE_INTO_CGROUP,
+                flags: CLONE_INTO_CGROUP | flags.bits() as u64,
                 exit_signal: libc::SIGCHLD as u64,
                 cgroup: group.as_raw_fd() as u64,
                 ..CloneInto::default()

@@ -105,7 +105,7 @@ fn exec_cannot_be_seized_from_inside() {
     let mut victim = quiet(victim.stdin(Stdio::piped())).spawn().unwrap();
     // Takes hold of its program, waits to be told that nobody runs it any more, and writes.
     let script = "until [ -n \"$p\" ]; do for d in /proc/[0-9]*; do \
-                  case $(readlink $d/exe) in *newer*|*memfd*) p=$d;; esac; done; done; \
+                  case $(readlink $d/exe) in *newer*|*memfd*|/) p=$d;; esac; done; done; \
                   exec 9<$p/exe; echo held; cat >/dev/null; echo hacked >/proc/self/fd/9 && echo written";
     let mut attack = place.rubber(&["exec", "-i", "--privileged", "box", "sh", "-c", script]);
     let mut attack =

@@ -4,10 +4,8 @@ use crate::{bundle::bundle, lab};
 use serde_json::json;
 use std::{
     fs,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    os::fd::{AsRawFd, OwnedFd},
+    path::Path,
     process::Stdio,
     thread::sleep,
     time::{Duration, Instant},
@@ -441,22 +439,46 @@ fn who_waits_to_be_started_takes_little_memory() {
     bundle.nothing_is_left("c");
 }
 
-/// The program of a process, which is not the file that it was started from.
+/// The program of a process, which has no name on the host.
 fn held(pid: &str) -> OwnedFd {
     let exe = format!("/proc/{pid}/exe");
     assert_eq!(fs::metadata(&exe).unwrap().len(), fs::metadata(lab::RUBBER).unwrap().len());
-    assert_ne!(file(&exe), file(lab::RUBBER));
-    nix::fcntl::open(&*exe, nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).unwrap()
+    assert!(is_covered(pid));
+    let held = nix::fcntl::open(&*exe, nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).unwrap();
+    if lab::is_root() {
+        try_to_open_up(&held);
+    }
+    held
 }
 
-fn file(name: &str) -> (u64, u64) {
-    let about = fs::metadata(name).unwrap();
-    (about.dev(), about.ino())
+fn is_covered(pid: &str) -> bool {
+    let name = fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    // A mount that is nowhere; and what cannot have one makes a copy.
+    name == Path::new("/") || name.to_str().unwrap().starts_with("/memfd:")
 }
 
 fn why_not(held: &OwnedFd) -> Option<i32> {
     let again = format!("/proc/self/fd/{}", held.as_raw_fd());
     fs::OpenOptions::new().write(true).open(&again).unwrap_err().raw_os_error()
+}
+
+/// What the machine's root could do to a mount that has a place: have it writable again, or take one that is.
+fn try_to_open_up(held: &OwnedFd) {
+    use nix::mount::MsFlags;
+    let again = format!("/proc/self/fd/{}", held.as_raw_fd());
+    let remount = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+    nix::mount::mount(None::<&str>, &*again, None::<&str>, remount, None::<&str>).unwrap_err();
+    // struct mount_attr of mount_setattr(2): nothing to set, MOUNT_ATTR_RDONLY to clear; OPEN_TREE_CLONE of open_tree(2).
+    let (attr, name, fd) = ([0_u64, 1, 0, 0], c"".as_ptr(), held.as_raw_fd());
+    // SAFETY: the kernel reads an empty path and four words.
+    let done = unsafe {
+        use nix::libc::{AT_EMPTY_PATH, SYS_mount_setattr, SYS_open_tree, syscall};
+        [
+            syscall(SYS_mount_setattr, fd, name, AT_EMPTY_PATH, &attr, size_of_val(&attr)),
+            syscall(SYS_open_tree, fd, name, AT_EMPTY_PATH | 1),
+        ]
+    };
+    assert_eq!(done, [-1, -1]);
 }
 
 /// CVE-2019-5736: whoever holds its file cannot write to the program on the host, also when nobody runs it any more.
@@ -469,15 +491,13 @@ fn the_program_that_waits_is_not_the_hosts_to_write() {
     bundle.ok(&["start", "c"]);
     let mut exec = bundle.rubber(&["exec", "c", "sleep", "60"]).spawn().unwrap();
     let pid = exec.id().to_string();
-    bundle.wait_for("a look at itself through an overlay", || {
-        file(&format!("/proc/{pid}/exe")) != file(lab::RUBBER)
-    });
+    bundle.wait_for("its program to be covered", || is_covered(&pid));
     let executing = held(&pid);
     let refused = [Some(nix::libc::EROFS), Some(nix::libc::ETXTBSY)];
     assert!(refused.contains(&why_not(&executing)));
     bundle.ok(&["delete", "--force", "c"]);
     exec.wait().unwrap();
-    // Of a copy in memory the seals remain, of an overlay that nothing is above it.
+    // Of a copy in memory the seals remain, and of the mount that nobody can change what is nowhere.
     for program in [waiting, executing] {
         assert_eq!(why_not(&program), Some(nix::libc::EROFS));
     }

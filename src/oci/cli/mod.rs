@@ -53,7 +53,9 @@ struct Cli {
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\nspec: 1.2.0");
 
+// Only the flags of the command that was typed are looked at.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Make a container, which then waits to be started
     Create(New),
