@@ -59,39 +59,62 @@ pub fn find(path: &Path) -> Result<Vec<Group>> {
     ensure!(length <= 3000, "cgroupsPath has {length} bytes: give it at most 3000");
     let own = read_to_string("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
     let mounts = read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    let trees: Vec<_> = mounts.lines().filter_map(mounted).collect();
     let groups = own.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (names, own) = (fields.next()?, fields.next()?);
-        let controllers =
-            (!names.is_empty()).then(|| names.split(',').map(str::to_owned).collect::<Vec<_>>());
-        let (root, tree) = mounts.lines().find_map(|line| mounted(line, controllers.as_deref()))?;
+        let names: Vec<_> = names.split(',').filter(|name| !name.is_empty()).collect();
+        let Tree { root, place, .. } = trees.iter().find(|tree| tree.is_of(&names))?;
+        let tree = PathBuf::from(place);
         let dir = match path.strip_prefix("/") {
             Ok(below) => tree.join(below),
             // Of a tree that is mounted from a group of its own on, this is what we see.
             Err(_) => {
-                let own = Path::new(own).strip_prefix(&root).ok()?;
+                let own = Path::new(own).strip_prefix(root).ok()?;
                 let above = if version() == Version::V2 { own.parent().unwrap_or(own) } else { own };
                 tree.join(above).join(path)
             }
         };
-        let controllers = controllers
-            .map(|names| names.iter().map(|name| name.trim_start_matches("name=").to_owned()).collect());
+        let controllers = names.iter().map(|name| name.trim_start_matches("name=").to_owned());
+        let controllers = (!names.is_empty()).then(|| controllers.collect());
         Some(Group { controllers, tree, dir })
     });
     Ok(groups.collect())
 }
 
-/// The root and the place of a mount, if it is the tree of these controllers: proc_pid_mountinfo(5).
-fn mounted(line: &str, controllers: Option<&[String]>) -> Option<(PathBuf, PathBuf)> {
-    let (before, after) = line.split_once(" - ")?;
-    let before: Vec<_> = before.split(' ').collect();
-    let after: Vec<_> = after.split(' ').collect();
-    let options: Vec<_> = after.get(2)?.split(',').collect();
-    let is_it = match controllers {
-        Some(names) => after[0] == "cgroup" && names.iter().all(|name| options.contains(&name.as_str())),
-        None => after[0] == "cgroup2",
+/// A tree of cgroups, or a part of one, that is mounted.
+struct Tree<'a> {
+    /// From which group on.
+    root: &'a str,
+    place: &'a str,
+    /// Of version 1, with its controllers among them.
+    options: Option<&'a str>,
+}
+
+impl Tree<'_> {
+    /// Without a name it is version 2's.
+    fn is_of(&self, names: &[&str]) -> bool {
+        match self.options {
+            Some(options) => {
+                !names.is_empty() && names.iter().all(|name| options.split(',').any(|option| option == *name))
+            }
+            None => names.is_empty(),
+        }
+    }
+}
+
+/// A line of proc_pid_mountinfo(5), if it is one.
+fn mounted(line: &str) -> Option<Tree<'_>> {
+    let (before, after) = line.split_once(" - cgroup")?;
+    let mut before = before.split(' ').skip(3);
+    let (root, place) = (before.next()?, before.next()?);
+    let (version, after) = after.split_once(' ')?;
+    let options = match version {
+        "" => Some(after.rsplit_once(' ')?.1),
+        "2" => None,
+        _ => return None,
     };
-    is_it.then(|| (before[3].into(), before[4].into()))
+    Some(Tree { root, place, options })
 }
 
 /// Makes them, and returns those that there are: without privileges not all trees are ours to divide.
