@@ -120,6 +120,9 @@ pub struct Config {
     pub sysctls: Vec<(String, String)>,
     /// Where in the cgroup tree the container goes; empty where there is no place for it.
     pub cgroup: cgroup::Place,
+    /// Its first process is there from the beginning, and has nothing to join.
+    #[serde(skip)]
+    pub is_born_in_group: Cell<bool>,
     /// What only a config.json can ask for (`rubber-oci`).
     #[serde(skip)]
     pub bundle: Bundle,

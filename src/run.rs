@@ -9,6 +9,7 @@ use crate::{
 };
 use Layer::*;
 use anyhow::{Error, Result, anyhow};
+use nix::sched::CloneFlags;
 
 /// One thing done on the way, and the layer of isolation it belongs to.
 pub struct Step {
@@ -103,9 +104,9 @@ pub const HOST: &[Step] = &[
 ///   moment at which we have it, and what follows has to pass the filter.
 #[rustfmt::skip]
 pub const PID_1: &[Step] = &[
-    row(Cpu,          "join the CPU cgroup", cpu::join),
-    row(Memory,       "join the memory cgroup", memory::join),
-    row(Devices,      "join the cgroup that limits devices", devices::join).when(devices::is_limited),
+    row(Cpu,          "join the CPU cgroup", |it| cgroup::unless_born(it, cpu::join)),
+    row(Memory,       "join the memory cgroup", |it| cgroup::unless_born(it, memory::join)),
+    row(Devices,      "join the cgroup that limits devices", |it| cgroup::unless_born(it, devices::join)).when(devices::is_limited),
     row(Process,      "join the cgroup namespace of another container", namespaces::join_late).when(namespaces::any_late),
     row(Process,      "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
     row(Volumes,      "take hold of what stays tied to the host", volumes::hold_tied).when(volumes::any_tied),
@@ -170,7 +171,9 @@ pub fn run(config: &Config) -> Result<u8> {
         };
         let child = match idmap::any(config) {
             true => idmap::fork(config, name, || become_container(config))?,
-            false => sys::fork(name, || become_container(config))?,
+            false => {
+                sys::clone(CloneFlags::empty(), cgroup::cradle(config), name, || become_container(config))?
+            }
         };
         record::note_first(config, child)?;
         supervise::wait(child, Relay::start(config)?)

@@ -12,7 +12,7 @@ use crate::{
     config::{Config, Limits},
     narrate,
     place::{is, is_there},
-    sys,
+    sys::{self, Cradle},
 };
 use anyhow::{Context, Error, Result, bail};
 use nix::{
@@ -174,6 +174,23 @@ pub fn delegated() -> Result<Option<PathBuf>> {
         highest = Some(dir.to_owned());
     }
     Ok(highest)
+}
+
+/// The group of version 2, for the first process to be born in: it is there already.
+pub fn cradle(config: &Config) -> Option<Cradle<'_>> {
+    // Who builds the layers themselves is to see their own `join` at work.
+    let group = config.cgroup.groups.first().filter(|_| cfg!(feature = "whole"))?;
+    let is_one_for_all = config.cgroup.version == Version::V2;
+    is_one_for_all.then_some(Cradle { group: &group.dir, is_used: &config.is_born_in_group })
+}
+
+/// Joins its groups, where it is not there from the beginning.
+pub fn unless_born(config: &Config, join: fn(&Config) -> Result<()>) -> Result<()> {
+    if !config.is_born_in_group.get() {
+        return join(config);
+    }
+    narrate::note(format_args!("it was born there: CLONE_INTO_CGROUP"));
+    Ok(())
 }
 
 /// The groups that `layer` makes; where there are none, that is told.

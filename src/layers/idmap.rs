@@ -1,7 +1,7 @@
 //! Files and other people's ids: where root gives a container ids of its own, the image and the volumes are shown
 //! to it with owners it knows. Nothing on the disk changes (mount_setattr(2), "ID-mapped mounts").
 
-use super::{lower, overlay, userns, volumes};
+use super::{cgroup, lower, overlay, userns, volumes};
 use crate::{
     Exit,
     config::{Config, What},
@@ -144,7 +144,7 @@ fn root_outside(ids: &Ids) -> (u32, u32) {
 pub fn fork(config: &Config, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
     let (mut wait, mut go) = std::io::pipe()?;
     let kinds = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID;
-    let child = sys::clone(kinds & config.kinds_of_its_own(), name, || {
+    let child = sys::clone(kinds & config.kinds_of_its_own(), cgroup::cradle(config), name, || {
         if !narrate::is_dry() {
             wait.read_exact(&mut [0])?;
         }

@@ -9,7 +9,7 @@ use crate::{
     config::{Config, DeviceRule},
     filter::ebpf::{self, Answer},
     layers::cgroup::{Version, remove_group, version},
-    sys::{self, mounts::RDONLY},
+    sys::{self, Cradle, mounts::RDONLY},
 };
 use anyhow::{Context, Result, bail, ensure};
 use nix::{errno::Errno, sched::CloneFlags, unistd::Pid};
@@ -291,7 +291,7 @@ pub fn any(config: &Config) -> bool {
 
 /// 0 is the one who writes. Whoever is forked from here on is in it, too.
 pub fn join(config: &Config) -> Result<()> {
-    let is_born_in = |group: &Group| config.bundle.is_born_in_group.get() && group.controllers.is_none();
+    let is_born_in = |group: &Group| config.is_born_in_group.get() && group.controllers.is_none();
     let mut others = config.bundle.groups.iter().filter(|group| !is_born_in(group));
     others.try_for_each(|group| match (sys::write(&group.members(), "0"), &config.target) {
         // In version 2 a group that hands down controllers has no processes: systemd in a container divides it so.
@@ -310,12 +310,11 @@ fn group_of(pid: Pid, group: &Group) -> Result<PathBuf> {
 }
 
 /// The group of version 2 that the first process can be born in, which is the quickest way into it.
-pub fn cradle(config: &Config) -> Option<File> {
+pub fn cradle(config: &Config) -> Option<Cradle<'_>> {
     // One of systemd's is made when there is a process to be in it.
     let is_there = |group: &&Group| group.controllers.is_none() && !config.bundle.by_systemd;
-    let dir = File::open(&config.bundle.groups.iter().find(is_there)?.dir).ok()?;
-    config.bundle.is_born_in_group.set(true);
-    Some(dir)
+    let group = config.bundle.groups.iter().find(is_there)?;
+    Some(Cradle { group: &group.dir, is_used: &config.is_born_in_group })
 }
 
 /// All processes of the container, in whatever tree there is.

@@ -101,7 +101,7 @@ fn join(config: &Config) -> Result<Pid> {
     let (mut number, numbered) = pipe()?;
     let (teller, numbered) = (RefCell::new(Some(teller)), RefCell::new(Some(numbered)));
     schedule::place_first(config)?;
-    let between = story::fork_into_group(config, CloneFlags::empty(), "between", || {
+    let between = sys::clone_untied(CloneFlags::empty(), cgroup::cradle(config), "between", || {
         let forked =
             OUTSIDE.iter().try_for_each(|step| take(step, config)).and_then(|()| fork(config, &teller));
         let outcome = forked.and_then(|child| {
@@ -126,7 +126,7 @@ fn join(config: &Config) -> Result<Pid> {
 fn fork(config: &Config, teller: &RefCell<Option<PipeWriter>>) -> Result<Pid> {
     let (mut number, numbered) = pipe()?;
     let numbered = RefCell::new(Some(numbered));
-    let child = sys::clone_untied(CloneFlags::empty(), "command", || {
+    let child = sys::clone_untied(CloneFlags::empty(), None, "command", || {
         // Or it would wait for itself, if whoever writes is killed first.
         numbered.take();
         let mut bytes = [0; 4];

@@ -63,8 +63,6 @@ pub struct Bundle {
     pub groups: Vec<cgroup::Group>,
     /// The first of them is made when there is a process to be in it: see `systemd`.
     pub by_systemd: bool,
-    /// The first process need not move to the one of version 2.
-    pub is_born_in_group: Cell<bool>,
     /// Descriptors above 2 that the command gets.
     pub preserved: u32,
     pub hooks: Hooks,

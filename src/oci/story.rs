@@ -137,9 +137,10 @@ pub fn make(config: &Config, mut answer: impl FnMut(&Word, Pid) -> Result<String
         config.bundle.maker.replace(theirs.take().map(BufReader::new).map(Maker));
         if is_between { become_between(config) } else { become_first(config, FORKED) }
     };
+    let cradle = super::cgroup::cradle(config);
     let child = match is_between {
-        true => fork_into_group(config, CloneFlags::empty(), "between", life)?,
-        false => fork_into_group(config, namespaces::of_fork(config), "pid 1", life)?,
+        true => sys::clone_untied(CloneFlags::empty(), cradle, "between", life)?,
+        false => sys::clone_untied(namespaces::of_fork(config), cradle, "pid 1", life)?,
     };
     theirs.take();
     let known = if is_between { Ok(()) } else { answer(&Word::First(child.as_raw()), child).map(drop) };
@@ -155,23 +156,6 @@ pub fn make(config: &Config, mut answer: impl FnMut(&Word, Pid) -> Result<String
         while sys::wait4(WaitPidFlag::empty())?.is_some_and(|(ended, _)| ended != child) {}
     }
     outcome
-}
-
-/// Where the group of version 2 can be one to be born in; else what is forked joins it as it does all others.
-pub fn fork_into_group(
-    config: &Config,
-    namespaces: CloneFlags,
-    name: &'static str,
-    life: impl Fn() -> Result<u8>,
-) -> Result<Pid> {
-    match super::cgroup::cradle(config).map(|group| sys::clone_untied_into(&group, namespaces, name, &life)) {
-        Some(Ok(child)) => Ok(child),
-        // What stood in the way, if it is more than an old kernel, is told when it joins.
-        _ => {
-            config.bundle.is_born_in_group.set(false);
-            sys::clone_untied(namespaces, name, life)
-        }
-    }
 }
 
 fn follow(mut words: BufReader<UnixStream>, mut answer: impl FnMut(&Word) -> Result<String>) -> Result<()> {
@@ -197,7 +181,7 @@ fn become_between(config: &Config) -> Result<u8> {
     let born = FORKED.iter().try_for_each(|step| take(step, config)).and_then(|()| {
         let (mut turn, ours) = pipe()?;
         let ours = RefCell::new(Some(ours));
-        let first = sys::clone_untied(namespaces::of_fork(config), "pid 1", || {
+        let first = sys::clone_untied(namespaces::of_fork(config), None, "pid 1", || {
             ours.take();
             // The maker hears one of us at a time.
             turn.read_exact(&mut [0])?;

@@ -17,10 +17,11 @@ use nix::{
     unistd::{ForkResult, Pid},
 };
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     ffi::CString,
     fs::File,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    path::Path,
 };
 
 thread_local! {
@@ -32,57 +33,60 @@ thread_local! {
 /// `rubber:name` in ps(1), is killed when we end, and exits with what `work` answers: it never
 /// returns into our code.
 pub fn fork(name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
-    clone(CloneFlags::empty(), name, work)
+    clone(CloneFlags::empty(), None, name, work)
 }
 
-/// The same, and the copy is in new namespaces of these kinds. With a user namespace among them that one owns the
-/// others, and we stay outside.
-pub fn clone(flags: CloneFlags, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
-    become_two(flags, None, name, || prctl_pdeathsig().and_then(|()| work()))
-}
-
-/// As `clone`, but the copy may outlive us.
-pub fn clone_untied(flags: CloneFlags, name: &'static str, work: impl FnOnce() -> Result<u8>) -> Result<Pid> {
-    become_two(flags, None, name, work)
-}
-
-/// The same, and it is born in the cgroup of version 2 whose directory `group` is. To move there later, by
-/// `cgroup.procs`, the kernel holds up every fork on the machine, and waits some 10 ms until none is left.
-pub fn clone_untied_into(
-    group: &File,
+/// The same, and the copy is in new namespaces of these kinds, and in that cgroup. With a user namespace among them that
+/// one owns the others, and we stay outside.
+pub fn clone(
     flags: CloneFlags,
+    cradle: Option<Cradle>,
     name: &'static str,
     work: impl FnOnce() -> Result<u8>,
 ) -> Result<Pid> {
-    become_two(flags, Some(group), name, work)
+    become_two(flags, cradle, name, || prctl_pdeathsig().and_then(|()| work()))
+}
+
+/// As `clone`, but the copy may outlive us.
+pub fn clone_untied(
+    flags: CloneFlags,
+    cradle: Option<Cradle>,
+    name: &'static str,
+    work: impl FnOnce() -> Result<u8>,
+) -> Result<Pid> {
+    become_two(flags, cradle, name, work)
+}
+
+/// A cgroup of version 2 that a process can be born in. To move there later, by `cgroup.procs`, the kernel holds up every
+/// fork on the machine, and waits some 10 ms until none is left.
+pub struct Cradle<'a> {
+    pub group: &'a Path,
+    /// For the copy to know whether it came about: old kernels cannot (before 5.7), and not everybody may. Then it is
+    /// told what stands in the way when it joins as others do.
+    pub is_used: &'a Cell<bool>,
 }
 
 fn become_two(
     flags: CloneFlags,
-    group: Option<&File>,
+    cradle: Option<Cradle>,
     name: &'static str,
     work: impl FnOnce() -> Result<u8>,
 ) -> Result<Pid> {
-    let text = match (group, flags.is_empty()) {
-        (Some(_), true) => "clone3({flags=CLONE_INTO_CGROUP, exit_signal=SIGCHLD})".into(),
-        (Some(_), false) => {
-            let kinds = super::kinds(flags);
-            format!("clone3({{flags=CLONE_INTO_CGROUP|{kinds}, exit_signal=SIGCHLD}})")
-        }
-        (None, true) => "fork()".into(),
-        (None, false) => format!("clone(child_stack=NULL, flags={}|SIGCHLD)", super::kinds(flags)),
-    };
     if narrate::is_dry() {
-        return rehearse(&text, name, work);
+        cradle.as_ref().inspect(|cradle| cradle.is_used.set(true));
+        return rehearse(&words(flags, cradle.as_ref()), name, work);
     }
     // Only to tell the story in order: the copy says nothing until we have told of the fork.
     let order = narrate::is_speaking().then(|| nix::unistd::pipe2(OFlag::O_CLOEXEC)).transpose()?;
     let parent = pidfd_open(nix::unistd::getpid())?;
     // SAFETY: no second thread exists here (held by a test), so no lock can be
     // held by a thread that does not exist in the copy.
-    match unsafe { copy(flags, group) }.with_context(|| text.clone())? {
+    let copied = unsafe { copy(flags, cradle.as_ref()) };
+    match copied.with_context(|| words(flags, cradle.as_ref()))? {
         ForkResult::Parent { child } => {
-            narrate::call(format_args!("{text}"), Ok(child.as_raw().into()));
+            if narrate::is_speaking() {
+                narrate::call(format_args!("{}", words(flags, cradle.as_ref())), Ok(child.as_raw().into()));
+            }
             Ok(child)
         }
         ForkResult::Child => {
@@ -94,6 +98,18 @@ fn become_two(
             let outcome = begin(name).and_then(|()| work());
             std::process::exit(outcome.unwrap_or_else(crate::report).into())
         }
+    }
+}
+
+fn words(flags: CloneFlags, cradle: Option<&Cradle>) -> String {
+    let is_cradled = cradle.is_some_and(|cradle| cradle.is_used.get());
+    match (is_cradled, flags.is_empty()) {
+        (true, true) => "clone3({flags=CLONE_INTO_CGROUP, exit_signal=SIGCHLD})".into(),
+        (true, false) => {
+            format!("clone3({{flags=CLONE_INTO_CGROUP|{}, exit_signal=SIGCHLD}})", super::kinds(flags))
+        }
+        (false, true) => "fork()".into(),
+        (false, false) => format!("clone(child_stack=NULL, flags={}|SIGCHLD)", super::kinds(flags)),
     }
 }
 
@@ -119,23 +135,37 @@ struct CloneInto {
 
 /// # Safety
 /// As fork(2).
-unsafe fn copy(flags: CloneFlags, group: Option<&File>) -> nix::Result<ForkResult> {
-    // No stack of its own: as in fork(2), it goes on with a copy of ours.
-    let made = match group {
-        None if flags.is_empty() => return unsafe { nix::unistd::fork() },
-        None => unsafe {
-            libc::syscall(libc::SYS_clone, i64::from(flags.bits() | libc::SIGCHLD), 0, 0, 0, 0)
-        },
-        Some(group) => {
-            let wish = CloneInto {
-                flags: CLONE_INTO_CGROUP | flags.bits() as u64,
-                exit_signal: libc::SIGCHLD as u64,
-                cgroup: group.as_raw_fd() as u64,
-                ..CloneInto::default()
-            };
-            unsafe { libc::syscall(libc::SYS_clone3, &wish, size_of::<CloneInto>()) }
+unsafe fn copy(flags: CloneFlags, cradle: Option<&Cradle>) -> nix::Result<ForkResult> {
+    let group = cradle.and_then(|cradle| File::open(cradle.group).ok().zip(Some(cradle.is_used)));
+    if let Some((group, is_used)) = group {
+        // Before there is a copy, which would not see it.
+        is_used.set(true);
+        match unsafe { copy_into(flags, &group) } {
+            Err(_) => is_used.set(false),
+            copied => return copied,
         }
+    }
+    if flags.is_empty() {
+        return unsafe { nix::unistd::fork() };
+    }
+    // No stack of its own: as in fork(2), it goes on with a copy of ours.
+    let flags = i64::from(flags.bits() | libc::SIGCHLD);
+    which(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })
+}
+
+/// # Safety
+/// As fork(2).
+unsafe fn copy_into(flags: CloneFlags, group: &File) -> nix::Result<ForkResult> {
+    let wish = CloneInto {
+        flags: CLONE_INTO_CGROUP | flags.bits() as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        cgroup: group.as_raw_fd() as u64,
+        ..CloneInto::default()
     };
+    which(unsafe { libc::syscall(libc::SYS_clone3, &wish, size_of::<CloneInto>()) })
+}
+
+fn which(made: libc::c_long) -> nix::Result<ForkResult> {
     match Errno::result(made)? {
         0 => Ok(ForkResult::Child),
         pid => Ok(ForkResult::Parent { child: Pid::from_raw(pid as i32) }),

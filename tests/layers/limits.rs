@@ -123,6 +123,24 @@ fn cpu_and_memory_files_hold_what_was_asked_for() {
     assert!(!dir.exists(), "{} is left", dir.display());
 }
 
+/// To move there, the kernel would hold up every fork on the machine.
+#[test]
+fn memory_group_of_version_2_is_where_it_is_born() {
+    const TEST: &str = "memory_group_of_version_2_is_where_it_is_born";
+    if cannot(TEST) {
+        return;
+    }
+    if !is_v2() {
+        return skip(TEST, "nobody is born in a group of version 1: clone3(2) knows none");
+    }
+    let output = run(&["--explain", "--memory", "64m"], "cat /proc/self/cgroup");
+    let (told, seen) = (text(&output.stderr), text(&output.stdout));
+    assert!(told.contains("clone3({flags=CLONE_INTO_CGROUP"), "{told}");
+    assert!(!told.contains("/cgroup.procs"), "{told}");
+    // Of its own cgroup namespace, it is the root.
+    assert_eq!((code(&output), seen.as_str()), (0, "0::/\n"), "{told}");
+}
+
 #[test]
 fn memory_and_cpu_groups_are_joined_before_the_command_runs() {
     if cannot("memory_and_cpu_groups_are_joined_before_the_command_runs") {

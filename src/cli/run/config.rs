@@ -93,6 +93,7 @@ impl Run {
                 .unwrap_or("0".into()),
             ids,
             first: Default::default(),
+            is_born_in_group: Default::default(),
             capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
             seccomp: match security.seccomp {
                 Some(filter) => filter,
