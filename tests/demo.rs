@@ -96,7 +96,7 @@ fn demo_beats_are_all_as_promised_and_leave_nothing() {
     let output = child.wait_with_output().unwrap();
     let said = text(&output.stdout);
     assert_eq!(code(&output), 0, "{said}{}", text(&output.stderr));
-    for chapter in (0..=14).map(|number| format!("{number:02}")) {
+    for chapter in (0..=14).chain([20]).map(|number| format!("{number:02}")) {
         let told = said.lines().filter(|line| line.contains(&format!(": {chapter} "))).count();
         assert!(told >= 2, "{chapter}: {said}");
     }
@@ -106,7 +106,9 @@ fn demo_beats_are_all_as_promised_and_leave_nothing() {
     // Only what takes cgroups, device nodes and other people's ids may be missing.
     for line in skipped {
         assert!(
-            [": 08 ", ": 09 ", ": 10 ", ": 11 ", ": 13 "].iter().any(|chapter| line.contains(chapter)),
+            [": 08 ", ": 09 ", ": 10 ", ": 11 ", ": 13 ", ": 20 oci beat 6"]
+                .iter()
+                .any(|chapter| line.contains(chapter)),
             "{line}"
         );
     }
@@ -331,6 +333,69 @@ fn demo_shell_is_inside_and_comes_back() {
     screen.type_in("q");
     screen.wait_for(LEAVE);
     assert_eq!(screen.end().0, 0);
+}
+
+/// The chapter without a layer: each beat is one command of rubber-oci's further, and the file's lines are told.
+#[test]
+fn demo_of_a_bundle_is_the_life_of_its_container() {
+    if lab::few() {
+        return;
+    }
+    let _alone = alone();
+    if !can_run() {
+        return;
+    }
+    let output = demo(&["oci"]).output().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let places: Vec<_> = [
+        "config.json: { \"type\": \"pid\" },",
+        "config.json and rootfs, no container",
+        "after rubber-oci create by-hand",
+        "\"status\": \"created\"",
+        "* name               ?                             rubber:pid 1",
+        "config.json: \"args\": [\"sleep\", \"60\"],",
+        "after rubber-oci start by-hand",
+        "* name               rubber:pid 1                  sleep",
+        "after rubber-oci kill by-hand",
+        "after rubber-oci delete by-hand",
+        "config.json lacks the line",
+        "config.json has the line",
+    ]
+    .iter()
+    .map(|part| said.find(part).unwrap_or_else(|| panic!("no {part:?} in {said}")))
+    .collect();
+    assert!(places.is_sorted(), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+}
+
+/// It is a bundle's container, too, by its name and its one capability.
+#[test]
+fn demo_shell_of_a_bundle_is_inside_and_comes_back() {
+    if lab::few() {
+        return;
+    }
+    let _alone = alone();
+    if !can_run() {
+        return;
+    }
+    let before = on_host();
+    let mut screen = Terminal::start_sized(&mut demo(&["20"]), 80, 24);
+    let pid = screen.pid();
+    screen.wait_for("config.json: \"hostname\": \"by-hand\",");
+    screen.wait_for("Space run it");
+    screen.type_in("t");
+    screen.wait_for("# ");
+    screen.type_in("echo I am $$ on $(cat /proc/sys/kernel/hostname); grep CapEff /proc/1/status; exit\n");
+    screen.wait_for("I am 1 on by-hand");
+    screen.wait_for("CapEff:\t0000000000000020");
+    screen.wait_for("Space run it");
+    screen.type_in(" ");
+    screen.wait_for("after rubber-oci create by-hand");
+    screen.wait_for("Space next");
+    screen.type_in("q");
+    screen.wait_for(LEAVE);
+    assert_eq!((screen.end().0, settled(pid), on_host()), (0, BTreeSet::new(), before));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 /// Show what each layer changes: the same command without it and with it, side by side
 ///
+/// Chapter 20 has a config.json instead: what each command of rubber-oci and each line in it does.
 /// Everything runs on a stand-in host, where attacks may succeed. Space shows the next beat, ? lists the keys.
 /// Without a terminal of at least 80 columns the beats are printed one after another.
 #[derive(clap::Args)]

@@ -68,7 +68,9 @@ enum Command {
     /// Begin a chapter's exercise again; your file is kept as a backup
     Reset { chapter: String },
     /// Show what changes between two chapters: in the code, in the system calls, in the facts
-    Diff { from: String, to: String },
+    ///
+    /// Of chapter 20 alone: where your config.json and ours differ, and what the kernel says of both containers.
+    Diff { from: String, to: Option<String> },
     #[command(hide = true)]
     Probe,
 }
@@ -124,9 +126,8 @@ impl Learn {
             Some(Command::Start { chapter }) => start(&checkout, &Chapter::find(&checkout, &chapter)?),
             Some(Command::Reset { chapter }) => reset(&checkout, &Chapter::find(&checkout, &chapter)?),
             Some(Command::Diff { from, to }) => {
-                let (from, to) = (Chapter::find(&checkout, &from)?, Chapter::find(&checkout, &to)?);
-                print(&learn::diff(&checkout, &from, &to)?)?;
-                Ok(0)
+                let to = to.map(|word| Chapter::find(&checkout, &word)).transpose()?;
+                diff(&checkout, &Chapter::find(&checkout, &from)?, to.as_ref())
             }
             Some(Command::Init { .. } | Command::Probe) => Ok(0),
         }
@@ -257,6 +258,15 @@ fn solution(checkout: &Checkout, chapter: &Chapter, give_up: bool) -> Result<u8>
     }
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     print(&if chapter.bundle { learn::with_own_ids(&text) } else { text })?;
+    Ok(0)
+}
+
+fn diff(checkout: &Checkout, from: &Chapter, to: Option<&Chapter>) -> Result<u8> {
+    print(&match to {
+        Some(to) => learn::diff(checkout, from, to)?,
+        None if from.bundle => learn::diff_bundle(checkout, from, &Progress::read(checkout))?,
+        None => bail!(Exit(2, format!("{}, and which other chapter? rubber learn diff 04 05", from.name()))),
+    })?;
     Ok(0)
 }
 

@@ -40,7 +40,7 @@ pub fn prove(checkout: &Checkout, chapter: &Chapter) -> Result<(Outcome, Value)>
             return Ok((Outcome::Compiler { text, step: None }, Value::Null));
         }
     };
-    let facts = arena::run(&Attempt { bundle: Some(text.clone()), ..Attempt::default() })?;
+    let facts = facts_of(text.clone())?;
     if let Some(cannot) = verdict::lacking(chapter, None, &facts)? {
         return Ok((cannot, facts));
     }
@@ -49,6 +49,11 @@ pub fn prove(checkout: &Checkout, chapter: &Chapter) -> Result<(Outcome, Value)>
         return Ok((wrong, facts));
     }
     Ok((unwritten.map_or_else(|| passed(&facts), |step| not_yet(chapter, step, &text, &file)), facts))
+}
+
+/// What the kernel says of a container that is made of this config.json.
+pub fn facts_of(config: String) -> Result<Value> {
+    arena::run(&Attempt { bundle: Some(config), ..Attempt::default() })
 }
 
 /// An ordinary user maps their own ids, which no file can know.

@@ -34,7 +34,7 @@ pub use bundle::with_own_ids;
 pub use chapter::Chapter;
 pub use check::{check, check_with, why_not_here};
 pub use checkout::Checkout;
-pub use diff::diff;
+pub use diff::{diff, diff_bundle};
 pub use editor::tell as tell_editor;
 pub use init::{Crates, init, original};
 pub use probe::main as probe;

@@ -188,7 +188,7 @@ fn bundle_has_a_mistake_for_every_diagnosis_and_no_mistake_without() {
 
 /// It comes back as it came, and what was written is kept; and it has no layer to be compared.
 #[test]
-fn bundle_is_reset_with_a_backup_and_compared_with_nothing() {
+fn bundle_is_reset_with_a_backup_and_compared_with_no_layer() {
     let bench = Bench::new();
     fs::write(bench.dir().join("config.json"), "{}").unwrap();
     let output = bench.learn(&["reset", "20"]);
@@ -200,8 +200,63 @@ fn bundle_is_reset_with_a_backup_and_compared_with_nothing() {
     );
     assert_eq!(text("config.json.1"), "{}");
     fs::remove_file(bench.dir().join("config.json.1")).unwrap();
-    let output = bench.learn(&["diff", "14", "20"]);
-    assert_eq!(lab::code(&output), 2);
-    assert!(lab::text(&output.stderr).contains("builds no layer"), "{output:?}");
+    for (words, told) in [
+        (&["diff", "14", "20"][..], "rubber learn diff 20 compares yours with ours"),
+        (&["diff", "05"], "rubber learn diff 04 05"),
+    ] {
+        let output = bench.learn(words);
+        assert_eq!(lab::code(&output), 2, "{output:?}");
+        assert!(lab::text(&output.stderr).contains(told), "{output:?}");
+    }
     assert!(lab::text(&bench.learn(&["hint", "20"]).stdout).contains("hint 1 of 3"));
+}
+
+/// Line by line, then by what the kernel says of both; and what ours has in it is not told before its time.
+#[test]
+fn bundle_is_compared_with_ours() {
+    let bench = Bench::new();
+    let before = ledger();
+    let mut config = bench.solution();
+    if !is_told(&bench.check(&config.to_string())) {
+        return;
+    }
+    let forget = || fs::remove_file(bench.root.join(".rubber-learn")).unwrap();
+    let diff = |config: &str, code: i32| {
+        fs::write(bench.dir().join("config.json"), config).unwrap();
+        let output = bench.learn(&["diff", "20"]);
+        assert_eq!(lab::code(&output), code, "{output:?}");
+        lab::text(&output.stdout) + &lab::text(&output.stderr)
+    };
+    let same = diff(&config.to_string(), 0);
+    assert!(same.ends_with("(+)\n  nothing\n\nfacts\n  nothing\n"), "{same}");
+    config["process"]["cwd"] = "/bin".into();
+    config["linux"]["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "network");
+    // The order of most lists means nothing.
+    config["linux"]["namespaces"].as_array_mut().unwrap().reverse();
+    forget();
+    let lines = "(+)
+  + linux.namespaces
+  - process.cwd                      \"/bin\"
+  + process.cwd
+  what ours has there: rubber learn solution 20, after a pass
+
+facts
+  cwd               \"/bin\" -> \"/\"
+  ns.net            the host's -> its own
+";
+    let untold = diff(&config.to_string(), 0);
+    assert!(untold.ends_with(lines), "{untold}");
+    bench.solution();
+    let told = diff(&config.to_string(), 0);
+    assert!(told.contains("  + linux.namespaces                 {\"type\":\"network\"}\n"), "{told}");
+    assert!(told.contains("  + process.cwd                      \"/\"\n\nfacts\n"), "{told}");
+    config["process"]["args"] = json!(["portrait", "rubber"]);
+    let refused = diff(&config.to_string(), 0);
+    assert!(
+        refused.contains("  - process.args                     [\"portrait\",\"rubber\"]\n"),
+        "{refused}"
+    );
+    assert!(refused.contains("\nwhat becomes of yours\n  rubber-oci: "), "{refused}");
+    assert!(diff("{", 1).contains("workshop/20_oci/config.json: EOF"));
+    assert_balanced(&before);
 }

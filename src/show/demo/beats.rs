@@ -1,5 +1,6 @@
 //! What is shown: chapters of beats, read from workshop/NN_layer/demo.toml and carried in the binary.
 
+use super::bundle;
 use crate::layers::Layer;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -23,7 +24,8 @@ const DEMOS: &[(Layer, &str)] = &[
 ];
 
 pub struct Chapter {
-    pub layer: Layer,
+    /// None in the last one, which has a config.json instead: see `bundle`.
+    pub layer: Option<Layer>,
     pub title: String,
     pub beats: Vec<Beat>,
 }
@@ -35,6 +37,17 @@ struct File {
     beat: Vec<Beat>,
 }
 
+/// Where one side of a beat is.
+#[derive(Clone, Copy)]
+pub enum Stage {
+    /// On a host without rubber.
+    Host,
+    /// In a container with the layers up to this one.
+    Until(Layer),
+    /// Beside a bundle of which there is a container, or was.
+    Bundle(bundle::Moment),
+}
+
 /// One thing to show: a script that runs at the stage before the layer and at the layer's own.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,13 +56,18 @@ pub struct Beat {
     pub does: String,
     /// A question to the audience, before anything is shown.
     pub ask: Option<String>,
-    /// For `sh -c` in the container.
+    /// For `sh -c` in the container; on the host beside a bundle.
     pub run: String,
     /// For `sh -c` on the host, when `run` is done and the container still there.
     pub host: Option<String>,
     /// For `rubber run`, at both stages.
     #[serde(default)]
     pub flags: Vec<String>,
+    /// Beside a bundle: the command of rubber-oci's that only the right side has been given.
+    pub step: Option<String>,
+    /// Beside a bundle: the lines of config.json that make it so. Where there is no `step`, the left side lacks them.
+    #[serde(default)]
+    pub lines: Vec<String>,
     /// Lines that must come in this order; in one, `[..]` is any text and `[<1.5]` or `[>1.5]` such a number.
     /// None of them may come at the other stage.
     pub before: String,
@@ -68,20 +86,20 @@ pub struct Beat {
 
 /// All chapters, in their order.
 pub fn all() -> Result<Vec<Chapter>> {
-    let read = |(layer, text): &(Layer, &str)| {
-        let file: File = toml::from_str(text).with_context(|| format!("{}: demo.toml", layer.name()))?;
-        Ok(Chapter { layer: *layer, title: file.title, beats: file.beat })
+    let read = |(layer, text): (Option<Layer>, &str)| {
+        let file: File = toml::from_str(text).with_context(|| format!("{layer:?}: demo.toml"))?;
+        Ok(Chapter { layer, title: file.title, beats: file.beat })
     };
-    DEMOS.iter().map(read).collect()
+    let layers = DEMOS.iter().map(|(layer, text)| (Some(*layer), *text));
+    layers.chain([(None, bundle::DEMO)]).map(read).collect()
 }
 
 /// Where in `chapters` the one called `word` is: `05`, `5`, `uts` or `05_uts`.
 pub fn find(chapters: &[Chapter], word: &str) -> Result<usize> {
     let number = word.parse::<u8>().ok();
     let known = |chapter: &Chapter| {
-        let layer = chapter.layer;
-        let id = format!("{:02}_{}", layer.number(), layer.name());
-        layer.name() == word || Some(layer.number()) == number || id == word
+        let id = format!("{:02}_{}", chapter.number(), chapter.word());
+        chapter.word() == word || Some(chapter.number()) == number || id == word
     };
     let names: Vec<_> = chapters.iter().map(Chapter::name).collect();
     match chapters.iter().position(known) {
@@ -93,12 +111,22 @@ pub fn find(chapters: &[Chapter], word: &str) -> Result<usize> {
 impl Chapter {
     /// As people read it: `05 uts`.
     pub fn name(&self) -> String {
-        format!("{:02} {}", self.layer.number(), self.layer.name())
+        format!("{:02} {}", self.number(), self.word())
     }
 
-    /// The stage without this layer; `None` is a host without rubber.
-    pub fn stage_before(&self) -> Option<Layer> {
-        Layer::ALL.into_iter().rfind(|layer| *layer < self.layer)
+    fn number(&self) -> u8 {
+        self.layer.map_or(bundle::CHAPTER.0, Layer::number)
+    }
+
+    fn word(&self) -> &'static str {
+        self.layer.map_or(bundle::CHAPTER.1, Layer::name)
+    }
+
+    /// Where both sides of a beat are: without this layer and with it.
+    pub fn stages(&self, beat: &Beat) -> [Stage; 2] {
+        let Some(own) = self.layer else { return bundle::moments(beat).map(Stage::Bundle) };
+        let before = Layer::ALL.into_iter().rfind(|layer| *layer < own);
+        [before.map_or(Stage::Host, Stage::Until), Stage::Until(own)]
     }
 }
 
@@ -110,8 +138,8 @@ mod tests {
     fn every_chapter_has_beats_that_promise_something() {
         let chapters = all().unwrap();
         assert_eq!(
-            chapters.iter().map(|chapter| chapter.layer.number()).collect::<Vec<_>>(),
-            Vec::from_iter(0..=14)
+            chapters.iter().map(Chapter::number).collect::<Vec<_>>(),
+            Vec::from_iter((0..=14).chain([20]))
         );
         for chapter in chapters {
             assert!(chapter.beats.len() >= 2, "{}", chapter.name());

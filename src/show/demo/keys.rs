@@ -2,13 +2,13 @@
 
 use super::{
     Ground,
-    beats::Chapter,
+    beats::{Chapter, Stage},
     screen::{State, View, frame},
     side::{self, Side},
     stand_in::StandIn,
     terminal::{self, Event, Key, Terminal},
 };
-use crate::{Exit, layers::Layer};
+use crate::Exit;
 use anyhow::{Result, bail};
 use std::{collections::HashMap, io::Read, os::fd::AsFd};
 
@@ -95,12 +95,13 @@ impl Show<'_> {
     fn run(&mut self) -> Result<()> {
         self.draw(true)?;
         let chapter = &self.chapters[self.at.0];
-        let sides = [self.side(chapter.stage_before())?, self.side(Some(chapter.layer))?];
+        let [before, after] = chapter.stages(&chapter.beats[self.at.1]);
+        let sides = [self.side(before)?, self.side(after)?];
         self.shown.insert(self.at, sides);
         Ok(())
     }
 
-    fn side(&self, stage: Option<Layer>) -> Result<Side> {
+    fn side(&self, stage: Stage) -> Result<Side> {
         let beat = &self.chapters[self.at.0].beats[self.at.1];
         let told = self.until_told(side::start(self.ground, beat, stage)?, true)?;
         Ok(Side::parse(&told))
@@ -131,9 +132,11 @@ impl Show<'_> {
         if self.why_not().is_some() {
             return Ok(());
         }
+        let beat = &chapter.beats[self.at.1];
+        let [_, stage] = chapter.stages(beat);
         terminal::give_back();
         println!("a shell in a container at stage {}; exit comes back to the demo", chapter.name());
-        let shell = side::start_shell(self.ground, &chapter.beats[self.at.1], chapter.layer)?;
+        let shell = side::start_shell(self.ground, beat, stage)?;
         self.until_told(shell, false)?;
         self.terminal.take_again()
     }

@@ -1,10 +1,11 @@
 //! The demos: the same command at a layer's stage and at the one before, side by side.
 //!
 //! Reading order: `beats` (what is shown and what it promises; data), `stand_in` (where it may break things),
-//! `side` (runs a beat at one stage), `compare` (what differs, and whether it is as promised), `plain` (told
+//! `side` (runs a beat at one stage), `bundle` (the chapter without a layer), `compare` (what differs, and whether it is as promised), `plain` (told
 //! line by line), `screen` (laid out for a projector), `keys` (the instructor's), `cast` (a recording).
 
 mod beats;
+mod bundle;
 mod cast;
 mod compare;
 mod keys;
@@ -40,6 +41,8 @@ pub struct Ground {
     /// More files for the stand-in host: what rubber itself is linked with, if it is not static.
     libraries: Option<Image>,
     chapters: Vec<doctor::Chapter>,
+    /// Asked out here: within the stand-in host everybody is.
+    is_roots: bool,
 }
 
 impl Ground {
@@ -55,13 +58,13 @@ impl Ground {
         let libraries =
             is_dynamic.then(|| image::resolve(&store, image::builtin::NAME, Pull::Never)).transpose()?;
         let chapters = doctor::examine(Some(store.root()), doctor::Images::Blobs).chapters;
-        Ok(Ground { store, image, libraries, chapters })
+        Ok(Ground { store, image, libraries, chapters, is_roots: stand_in::is_able() })
     }
 
     /// What this machine lacks for a beat, or for all of its chapter.
     fn why_not(&self, chapter: &beats::Chapter, beat: usize) -> Option<String> {
         let root_only = chapter.beats[beat].root_only.clone().filter(|_| !stand_in::is_able());
-        root_only.or_else(|| self.lacks(chapter.layer))
+        root_only.or_else(|| chapter.layer.and_then(|layer| self.lacks(layer)))
     }
 
     fn lacks(&self, layer: Layer) -> Option<String> {

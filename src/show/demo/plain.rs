@@ -2,15 +2,13 @@
 
 use super::{
     Ground,
-    beats::{Beat, Chapter},
+    beats::{Beat, Chapter, Stage},
+    bundle,
     compare::{Row, broken, lines, rows},
     side::{self, Side},
     terminal,
 };
-use crate::{
-    layers::Layer,
-    show::columns::{WIDTH, cell, escape, fit, print, wrap},
-};
+use crate::show::columns::{WIDTH, cell, escape, fit, print, wrap};
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use std::io::Read;
@@ -46,7 +44,8 @@ pub fn both(ground: &Ground, chapter: &Chapter, beat: &Beat) -> Result<[Side; 2]
         stand_in.end();
         Ok(Side::parse(&told))
     };
-    Ok([take(chapter.stage_before())?, take(Some(chapter.layer))?])
+    let [before, after] = chapter.stages(beat);
+    Ok([take(before)?, take(after)?])
 }
 
 /// A whole beat as text of at most `width` columns: what it is about, the command, both sides, the facts, the notes.
@@ -59,8 +58,9 @@ pub fn beat(ground: &Ground, chapter: &Chapter, number: usize, width: usize) -> 
     }
     let [before, after] = both(ground, chapter, beat)?;
     let facts = facts(&rows(beat, &before, &after), width);
-    let before = shown(beat, chapter.stage_before(), &before, width);
-    let after = shown(beat, Some(chapter.layer), &after, width);
+    let stages = chapter.stages(beat);
+    let before = shown(beat, stages[0], &before, width);
+    let after = shown(beat, stages[1], &after, width);
     // Where nobody stands beside it to say so.
     let notes = format!("\n{}\n", paragraph(&beat.notes, width));
     Ok([heading, script, before, after, facts, notes])
@@ -79,9 +79,12 @@ fn script(beat: &Beat, width: usize) -> String {
     typed(beat, width).iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// What is typed: in the container, and on the host when that is done.
+/// What is typed: in the container, and on the host when that is done. Beside a bundle: what is in its file, and what
+/// is typed there.
 pub fn typed(beat: &Beat, width: usize) -> Vec<String> {
-    let inside = beat.run.lines().map(|line| ("$ ", line));
+    let prompt = if bundle::is_beside(beat) { "host$ " } else { "$ " };
+    let file = beat.lines.iter().map(|line| ("config.json: ", line.as_str()));
+    let inside = beat.run.lines().map(|line| (prompt, line));
     let outside = beat.host.iter().map(|line| ("host$ ", line.as_str()));
     let with_prompt = |(prompt, line): (&str, &str)| {
         let lines = wrap(line, width - prompt.len()).into_iter().enumerate();
@@ -90,10 +93,10 @@ pub fn typed(beat: &Beat, width: usize) -> Vec<String> {
             .map(|(n, line)| if n == 0 { format!("{prompt}{line}") } else { format!("{blank}{line}") })
             .collect::<Vec<_>>()
     };
-    inside.chain(outside).flat_map(with_prompt).collect()
+    file.chain(inside).chain(outside).flat_map(with_prompt).collect()
 }
 
-fn shown(beat: &Beat, stage: Option<Layer>, side: &Side, width: usize) -> String {
+fn shown(beat: &Beat, stage: Stage, side: &Side, width: usize) -> String {
     let name = stage_name(beat, stage);
     let lines = lines(side).into_iter().flat_map(|line| wrap(&line, width - 2));
     let lines: String = lines.map(|line| format!("  {line}\n")).collect();
@@ -116,12 +119,13 @@ fn paragraph(text: &str, width: usize) -> String {
 }
 
 /// What a side was run with.
-pub fn stage_name(beat: &Beat, stage: Option<Layer>) -> String {
+fn stage_name(beat: &Beat, stage: Stage) -> String {
     match stage {
-        None => "without rubber".into(),
-        Some(layer) => {
+        Stage::Host => "without rubber".into(),
+        Stage::Until(layer) => {
             escape(&["rubber run --until", layer.name(), &beat.flags.join(" ")].join(" ")).trim_end().into()
         }
+        Stage::Bundle(moment) => bundle::heading(beat, moment),
     }
 }
 

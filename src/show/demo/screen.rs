@@ -1,7 +1,8 @@
 //! The screen: what the beat is on top, both stages side by side, what the kernel sees beneath.
 
 use super::{
-    beats::{Beat, Chapter},
+    beats::{Beat, Chapter, Stage},
+    bundle,
     compare::{HOST, Row, lines, rows},
     plain::{BOLD, DIM, MARKED, TITLE, typed},
     side::Side,
@@ -90,8 +91,10 @@ fn top(view: &View, columns: usize) -> Vec<String> {
     let style = if matches!(view.state, State::Shown(_)) { DIM } else { MARKED };
     lines.extend(ask.flat_map(|ask| styled(style, &ask, columns)));
     lines.push(String::new());
-    let flags: String = beat.flags.iter().map(|flag| format!(" {flag}")).collect();
-    lines.extend(styled(DIM, &format!("rubber run --until ..{flags} {} sh -c", view.image), columns));
+    if !bundle::is_beside(beat) {
+        let flags: String = beat.flags.iter().map(|flag| format!(" {flag}")).collect();
+        lines.extend(styled(DIM, &format!("rubber run --until ..{flags} {} sh -c", view.image), columns));
+    }
     lines.extend(typed(beat, columns - 2).iter().map(|line| format!(" {BOLD}{line}{BOLD:#}")));
     lines
 }
@@ -161,12 +164,7 @@ fn rule(name: &str, crossing: &str, columns: usize) -> String {
 /// Both sides in `rows` rows.
 fn panes(view: &View, columns: usize, rows: usize) -> Vec<String> {
     let (left, right) = (columns / 2, columns - columns / 2 - 1);
-    let layer = view.chapter.layer.name();
-    let before = match view.chapter.stage_before() {
-        Some(stage) => format!("without {layer}: --until {}", stage.name()),
-        None => "without rubber".into(),
-    };
-    let after = format!("with {layer}: --until {layer}");
+    let [before, after] = headings(view);
     let heading = |name: &str, width: usize| format!("{TITLE}{}{TITLE:#}", cell(&format!(" {name}"), width));
     let mut text = vec![
         rule("", "┬", columns),
@@ -188,6 +186,17 @@ fn panes(view: &View, columns: usize, rows: usize) -> Vec<String> {
         ));
     }
     text
+}
+
+/// What both sides are.
+fn headings(view: &View) -> [String; 2] {
+    let name = |has: &str, stage| match (stage, view.chapter.layer) {
+        (Stage::Until(layer), Some(own)) => format!("{has} {}: --until {}", own.name(), layer.name()),
+        (Stage::Bundle(moment), _) => bundle::heading(view.beat(), moment),
+        _ => "without rubber".into(),
+    };
+    let [before, after] = view.chapter.stages(view.beat());
+    [name("without", before), name("with", after)]
 }
 
 /// What one side shows, in at most `room` lines: where that is not enough, the middle is left out.

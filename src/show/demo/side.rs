@@ -5,12 +5,12 @@
 
 use super::{
     Ground,
-    beats::Beat,
+    beats::{Beat, Stage},
+    bundle,
     stand_in::{self, SECRET, StandIn},
 };
 use crate::{
     facts::{self, Facts},
-    layers::Layer,
     sys,
 };
 use anyhow::{Context, Result};
@@ -53,14 +53,14 @@ pub struct Side {
     pub said_last: String,
     /// As a shell has it; `None` when it did not end in time.
     pub code: Option<u8>,
-    /// Of the process that ran the script; the host's are in `host`.
+    /// Of the process that ran the script, or of a bundle's first one; the host's are in `host`.
     pub facts: Value,
     /// Why there is nothing of the above.
     pub trouble: Option<String>,
 }
 
 /// Starts a stand-in host in which the beat runs at `stage`.
-pub fn start(ground: &Ground, beat: &Beat, stage: Option<Layer>) -> Result<StandIn> {
+pub fn start(ground: &Ground, beat: &Beat, stage: Stage) -> Result<StandIn> {
     stand_in::start(ground, |made, mut out| {
         let side = made.and_then(|()| run(ground, beat, stage));
         let side = side.unwrap_or_else(|error| Side::of_trouble(&error));
@@ -70,14 +70,16 @@ pub fn start(ground: &Ground, beat: &Beat, stage: Option<Layer>) -> Result<Stand
 }
 
 /// Starts a stand-in host with a shell in a container at `stage`, on our own terminal.
-pub fn start_shell(ground: &Ground, beat: &Beat, stage: Layer) -> Result<StandIn> {
+pub fn start_shell(ground: &Ground, beat: &Beat, stage: Stage) -> Result<StandIn> {
     stand_in::start(ground, |made, _out| {
         made?;
         let mut command = Command::new("/proc/self/exe");
-        command
-            .args(["run", "-it", "--until", stage.name()])
-            .args(&beat.flags)
-            .args([&ground.image.name, "sh"]);
+        if let Stage::Until(layer) = stage {
+            command.args(["run", "-it", "--until", layer.name()]).args(&beat.flags);
+            command.args([&ground.image.name, "sh"]);
+        } else {
+            command.args(bundle::lay_out_for_shell(ground)?);
+        }
         command.arg0("rubber").env_clear().env("PATH", PATH).env("HOME", "/root").current_dir("/root");
         command.env("TERM", std::env::var_os("TERM").unwrap_or_default());
         // Whatever it ended with, we go on.
@@ -85,10 +87,10 @@ pub fn start_shell(ground: &Ground, beat: &Beat, stage: Layer) -> Result<StandIn
     })
 }
 
-/// The words of `rubber run` for a script at `stage`; a plain shell's without one.
-pub fn words(image: &str, beat: &Beat, stage: Option<Layer>, script: &str) -> Vec<String> {
+/// The words of `rubber run` for a script at `stage`; a plain shell's for one on the host.
+fn words(image: &str, beat: &Beat, stage: Stage, script: &str) -> Vec<String> {
     let mut words: Vec<&str> = vec![];
-    if let Some(layer) = stage {
+    if let Stage::Until(layer) = stage {
         words.extend(["rubber", "run", "--until", layer.name()]);
         words.extend(beat.flags.iter().map(String::as_str));
         words.push(image);
@@ -114,6 +116,7 @@ impl Side {
 /// Follows one run, inside of the stand-in host.
 struct Watch<'a> {
     beat: &'a Beat,
+    stage: Stage,
     pid: i32,
     socket: OwnedFd,
     /// The script reads a line from here each time it is held.
@@ -123,21 +126,25 @@ struct Watch<'a> {
     side: Side,
 }
 
-fn run(ground: &Ground, beat: &Beat, stage: Option<Layer>) -> Result<Side> {
+fn run(ground: &Ground, beat: &Beat, stage: Stage) -> Result<Side> {
     let (socket, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
     setsockopt(&socket, PassCred, &true)?;
     let (stdin, go) = std::io::pipe()?;
     let hold = r"printf '\036'; read -r go";
-    let script = format!("trap '{}' 0; {hold}\n{}\n", hold.replace('\'', r"'\''"), beat.run);
+    let before = match stage {
+        Stage::Bundle(moment) => bundle::lay_out(ground, beat, moment)?,
+        _ => String::new(),
+    };
+    let script = format!("{before}trap '{}' 0; {hold}\n{}\n", hold.replace('\'', r"'\''"), beat.run);
     let words = words(&ground.image.name, beat, stage, &script);
-    let mut command = Command::new(if stage.is_some() { "/proc/self/exe" } else { "/bin/sh" });
+    let mut command = Command::new(if words[0] == "rubber" { "/proc/self/exe" } else { "/bin/sh" });
     command.arg0(&words[0]).args(&words[1..]).env_clear().current_dir("/root");
     command.env("PATH", PATH).env("HOME", "/root").env("TOKEN", "hunter2").env("USER", "you");
     command.stdin(stdin).stdout(Stdio::from(theirs.try_clone()?)).stderr(Stdio::from(theirs));
     hand_down_secret(&mut command)?;
     let pid = command.spawn().context("cannot start the command")?.id() as i32;
     drop(command);
-    let mut watch = Watch { beat, pid, socket, go, is_open: true, side: Side::default() };
+    let mut watch = Watch { beat, stage, pid, socket, go, is_open: true, side: Side::default() };
     watch.follow()?;
     watch.look_at_host()?;
     Ok(watch.side)
@@ -218,10 +225,12 @@ impl Watch<'_> {
     /// The script is held: what is the kernel's word on it? Then it goes on.
     fn look_at(&mut self, pid: i32) -> Result<()> {
         let is_last = !self.side.facts.is_null();
-        let found = facts::of(&pid.to_string())?;
-        let is_mount = found.root_mount().is_some();
-        self.side.facts = serde_json::to_value(without_what_is_long(found))?;
-        self.side.facts["root"]["is_mount"] = is_mount.into();
+        self.collect();
+        let whom = match self.stage {
+            Stage::Bundle(_) => bundle::first_process(),
+            _ => Some(pid),
+        };
+        self.side.facts = whom.map_or(Ok(json!({})), told_of)?;
         if is_last {
             self.look_at_host()?;
         }
@@ -248,6 +257,14 @@ impl Watch<'_> {
         }
         Ok(())
     }
+}
+
+fn told_of(pid: i32) -> Result<Value> {
+    let found = facts::of(&pid.to_string())?;
+    let is_mount = found.root_mount().is_some();
+    let mut told = serde_json::to_value(without_what_is_long(found))?;
+    told["root"]["is_mount"] = is_mount.into();
+    Ok(told)
 }
 
 fn without_what_is_long(facts: Facts) -> Facts {

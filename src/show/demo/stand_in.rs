@@ -22,6 +22,8 @@ use std::{
 };
 
 pub const NAME: &str = "lab";
+/// Where its store is.
+pub const STORE: &str = "/var/lib/rubber";
 /// What a container has no business to read.
 pub const SECRET: &str = "/root/secret";
 
@@ -113,7 +115,7 @@ fn prepare(ground: &Ground, groups: &[PathBuf]) -> Result<()> {
     }
     show_kernel(&root)?;
     show_groups(&root, groups)?;
-    show_store(ground, &root.join("var/lib/rubber"))?;
+    show_store(ground, &root.join(&STORE[1..]))?;
     sys::chdir(&root)?;
     sys::pivot_root(".", ".")?;
     sys::umount2(".", MntFlags::MNT_DETACH)?;
