@@ -87,6 +87,7 @@ fn judge(
             "{name}: {printed:?} instead of {expected:?} (runc: {runcs:?}): {error}"
         ));
     }
-    lab::note(&format!("{name}: fails with runc, too ({runcs:?}: {})", why.trim()));
+    let theirs = format!("{runcs:?}: {}", why.trim());
+    lab::note(&format!("{name}: {printed:?} ({}) fails with runc, too ({theirs})", error.trim()));
     Verdict::AsBadAsRunc
 }

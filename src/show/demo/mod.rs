@@ -1,8 +1,9 @@
 //! The demos: the same command at a layer's stage and at the one before, side by side.
 //!
-//! Reading order: `beats` (what is shown and what it promises; data), `stand_in` (where it may break things),
-//! `side` (runs a beat at one stage), `bundle` (the chapter without a layer), `compare` (what differs, and whether it is as promised), `plain` (told
-//! line by line), `screen` (laid out for a projector), `keys` (the instructor's), `cast` (a recording).
+//! Reading order: `beats` (what is shown and what it promises; data), `bundle` (the chapter without a layer), `stand_in`
+//! (where it may break things), `side` (runs a beat at one stage), `compare` (what differs, and whether it is as
+//! promised), `plain` (told line by line), `screen` (laid out for a projector), `keys` (the instructor's), `cast` (a
+//! recording).
 
 mod beats;
 mod bundle;
