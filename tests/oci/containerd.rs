@@ -137,6 +137,7 @@ address = "/run/containerd/containerd.sock"
 END
     cat $D/more.toml >>$D/config.toml 2>/dev/null
     containerd --config $D/config.toml --log-level error >$D/log 2>&1 &
+    echo $! >$D/pid
     for try in $(seq 600); do ctr version >/dev/null 2>&1 && break; sleep 0.1; done
     echo ready
     # Children of others' come to us when those have ended.

@@ -103,6 +103,11 @@ pub const CASES: &[Case] = &[
     ("a pod whose process dies", "p = pod(); it = json.loads(values(call('PodSandboxStatus', pod_sandbox_id=p, verbose=True).info)['info'])['pid']; os.kill(it, 9); until(lambda: call('PodSandboxStatus', pod_sandbox_id=p).status.state != READY, 'the end'); call('RemovePodSandbox', pod_sandbox_id=p); print(traces(p))", "[]"),
 ];
 
+/// After all others, as none would be served meanwhile.
+#[rustfmt::skip]
+const AGAIN: Case =
+    ("a container that outlives containerd", "p = pod(); c = up('trap \"exit 3\" TERM; while :; do sleep 0.1; done', p); sh('kill -9 $(cat $D/pid); containerd --config $D/config.toml --log-level error >>$D/log 2>&1 & echo $! >$D/pid'); until(lambda: refused('Status') == 'done', 'containerd'); print(status(c).state == RUNNING, seen(c, 'echo here')); call('StopContainer', container_id=c, timeout=30); it = ended(c); print(it.exit_code, it.reason); call('RemovePodSandbox', pod_sandbox_id=p); print(traces(c) + traces(p))", "True here\n3 Error\n[]");
+
 /// Of as many cases one is tried, unless all are wanted; and where everything is slow, one of even more.
 const SHARE: usize = 3;
 const SMALL_SHARE: usize = 29;
@@ -179,6 +184,7 @@ fn containerd_runs_pods() {
     assert!(output.status.success(), "{output:?}");
     let cases = part(CASES, "RUBBER_TEST_CRI", [SHARE, SMALL_SHARE]);
     try_all(CASES, cases, |runtime, name, script| case(&ground, runtime, name, script));
+    try_all(&[AGAIN], vec![&AGAIN], |runtime, name, script| case(&ground, runtime, name, script));
 }
 
 fn case(ground: &Ground, runtime: Runtime, name: &str, script: &str) -> Output {
