@@ -4,11 +4,13 @@
 //! reports it to the narrator, and puts the call with its arguments and errno
 //! on the error when it fails. What a call is *for* is its caller's business.
 
+mod cradle;
 pub mod mounts;
 mod privileges;
 mod process;
 pub mod schedule;
 
+pub use cradle::Cradle;
 pub use privileges::*;
 pub use process::*;
 

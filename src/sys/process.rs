@@ -1,6 +1,9 @@
 //! System calls about processes: how one comes, what it is sent, how it ends.
 
-use super::call;
+use super::{
+    call,
+    cradle::{Cradle, Opened, copy_into},
+};
 use crate::narrate;
 use anyhow::{Context, Result};
 use nix::{
@@ -17,11 +20,9 @@ use nix::{
     unistd::{ForkResult, Pid},
 };
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     ffi::CString,
-    fs::File,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
-    path::Path,
 };
 
 thread_local! {
@@ -57,23 +58,15 @@ pub fn clone_untied(
     become_two(flags, cradle, name, work)
 }
 
-/// A cgroup of version 2 that a process can be born in. To move there later, by `cgroup.procs`, the kernel holds up every
-/// fork on the machine, and waits some 10 ms until none is left.
-pub struct Cradle<'a> {
-    pub group: &'a Path,
-    /// For the copy to know whether it came about: old kernels cannot (before 5.7), and not everybody may. Then it is
-    /// told what stands in the way when it joins as others do.
-    pub is_used: &'a Cell<bool>,
-}
-
 fn become_two(
     flags: CloneFlags,
     cradle: Option<Cradle>,
     name: &'static str,
     work: impl FnOnce() -> Result<u8>,
 ) -> Result<Pid> {
+    let cradle = cradle.and_then(Cradle::open);
     if narrate::is_dry() {
-        cradle.as_ref().inspect(|cradle| cradle.is_used.set(true));
+        cradle.as_ref().inspect(|(_, is_used)| is_used.set(true));
         return rehearse(&words(flags, cradle.as_ref()), name, work);
     }
     // Only to tell the story in order: the copy says nothing until we have told of the fork.
@@ -90,6 +83,7 @@ fn become_two(
             Ok(child)
         }
         ForkResult::Child => {
+            drop(cradle);
             if let Some((reader, writer)) = order {
                 drop(writer);
                 let _ = nix::unistd::read(&reader, &mut [0]);
@@ -101,46 +95,27 @@ fn become_two(
     }
 }
 
-fn words(flags: CloneFlags, cradle: Option<&Cradle>) -> String {
-    let is_cradled = cradle.is_some_and(|cradle| cradle.is_used.get());
-    match (is_cradled, flags.is_empty()) {
-        (true, true) => "clone3({flags=CLONE_INTO_CGROUP, exit_signal=SIGCHLD})".into(),
-        (true, false) => {
-            format!("clone3({{flags=CLONE_INTO_CGROUP|{}, exit_signal=SIGCHLD}})", super::kinds(flags))
+/// As strace(1) tells it.
+fn words(flags: CloneFlags, cradle: Option<&Opened>) -> String {
+    let group = cradle.filter(|(_, is_used)| is_used.get()).map(|(group, _)| group.as_raw_fd());
+    match (group, flags.is_empty()) {
+        (Some(group), is_plain) => {
+            let kinds = if is_plain { String::new() } else { super::kinds(flags) + "|" };
+            let rest = "exit_signal=SIGCHLD, stack=NULL, stack_size=0";
+            format!("clone3({{flags={kinds}CLONE_INTO_CGROUP, {rest}, cgroup={group}}}, 88)")
         }
-        (false, true) => "fork()".into(),
-        (false, false) => format!("clone(child_stack=NULL, flags={}|SIGCHLD)", super::kinds(flags)),
+        (None, true) => "fork()".into(),
+        (None, false) => format!("clone(child_stack=NULL, flags={}|SIGCHLD)", super::kinds(flags)),
     }
-}
-
-/// linux/sched.h; the crate libc's has the wrong type.
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
-/// struct clone_args of clone3(2), as far as Linux 5.7 knows it.
-#[repr(C)]
-#[derive(Default)]
-struct CloneInto {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
 }
 
 /// # Safety
 /// As fork(2).
-unsafe fn copy(flags: CloneFlags, cradle: Option<&Cradle>) -> nix::Result<ForkResult> {
-    let group = cradle.and_then(|cradle| File::open(cradle.group).ok().zip(Some(cradle.is_used)));
-    if let Some((group, is_used)) = group {
+unsafe fn copy(flags: CloneFlags, cradle: Option<&Opened>) -> nix::Result<ForkResult> {
+    if let Some((group, is_used)) = cradle {
         // Before there is a copy, which would not see it.
         is_used.set(true);
-        match unsafe { copy_into(flags, &group) } {
+        match unsafe { copy_into(flags, group) } {
             Err(_) => is_used.set(false),
             copied => return copied,
         }
@@ -153,19 +128,7 @@ unsafe fn copy(flags: CloneFlags, cradle: Option<&Cradle>) -> nix::Result<ForkRe
     which(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })
 }
 
-/// # Safety
-/// As fork(2).
-unsafe fn copy_into(flags: CloneFlags, group: &File) -> nix::Result<ForkResult> {
-    let wish = CloneInto {
-        flags: CLONE_INTO_CGROUP | flags.bits() as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        cgroup: group.as_raw_fd() as u64,
-        ..CloneInto::default()
-    };
-    which(unsafe { libc::syscall(libc::SYS_clone3, &wish, size_of::<CloneInto>()) })
-}
-
-fn which(made: libc::c_long) -> nix::Result<ForkResult> {
+pub(super) fn which(made: libc::c_long) -> nix::Result<ForkResult> {
     match Errno::result(made)? {
         0 => Ok(ForkResult::Child),
         pid => Ok(ForkResult::Parent { child: Pid::from_raw(pid as i32) }),

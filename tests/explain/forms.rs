@@ -135,6 +135,7 @@ fn plan(objects: Vec<Value>) -> Vec<String> {
 
 fn without_descriptor(said: String) -> String {
     const WITH_SOME: &[&str] = &[
+        "clone3",
         "ioctl",
         "fchdir",
         "openat",
@@ -151,7 +152,7 @@ fn without_descriptor(said: String) -> String {
         return said;
     };
     let masked = |arg: &str| {
-        let number = arg.strip_suffix(')').unwrap_or(arg);
+        let number = arg.trim_end_matches([')', '}']).trim_start_matches("cgroup=");
         if number.parse::<u32>().is_ok() { arg.replace(number, "FD") } else { arg.to_owned() }
     };
     format!("{name}({}", args.split(", ").map(masked).collect::<Vec<_>>().join(", "))
