@@ -62,6 +62,17 @@ fn demo(words: &[&str]) -> Command {
     command
 }
 
+/// Without a terminal: these parts in this order, on lines of no more than 80 columns, and no colours.
+fn assert_tells(chapter: &str, parts: &[&str]) {
+    let output = demo(&[chapter]).output().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let place = |part: &&str| said.find(*part).unwrap_or_else(|| panic!("no {part:?} in {said}"));
+    assert!(parts.iter().map(place).is_sorted(), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    assert!(!said.contains('\x1b'), "{said}");
+}
+
 fn on_host() -> (String, String, BTreeSet<String>) {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -188,23 +199,17 @@ fn demo_without_a_terminal_tells_both_stages_in_words() {
     if !can_run() {
         return;
     }
-    let output = demo(&["uts"]).output().unwrap();
-    let said = text(&output.stdout);
-    assert_eq!(code(&output), 0, "{output:?}");
-    let places: Vec<_> = [
-        "A container renames its host.",
-        "--until overlay",
-        "evil\n  host$\n  evil",
-        "--until uts",
-        "evil\n  host$\n  lab",
-        "* ns.uts",
-    ]
-    .iter()
-    .map(|part| said.find(part).unwrap_or_else(|| panic!("no {part:?} in {said}")))
-    .collect();
-    assert!(places.is_sorted(), "{said}");
-    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
-    assert!(!said.contains('\x1b'), "{said}");
+    assert_tells(
+        "uts",
+        &[
+            "A container renames its host.",
+            "--until overlay",
+            "evil\n  host$\n  evil",
+            "--until uts",
+            "evil\n  host$\n  lab",
+            "* ns.uts",
+        ],
+    );
 }
 
 #[test]
@@ -345,28 +350,23 @@ fn demo_of_a_bundle_is_the_life_of_its_container() {
     if !can_run() {
         return;
     }
-    let output = demo(&["oci"]).output().unwrap();
-    let said = text(&output.stdout);
-    assert_eq!(code(&output), 0, "{output:?}");
-    let places: Vec<_> = [
-        "config.json: { \"type\": \"pid\" },",
-        "config.json and rootfs, no container",
-        "after rubber-oci create by-hand",
-        "\"status\": \"created\"",
-        "* name               ?                             rubber:pid 1",
-        "config.json: \"args\": [\"sleep\", \"60\"],",
-        "after rubber-oci start by-hand",
-        "* name               rubber:pid 1                  sleep",
-        "after rubber-oci kill by-hand",
-        "after rubber-oci delete by-hand",
-        "config.json lacks the line",
-        "config.json has the line",
-    ]
-    .iter()
-    .map(|part| said.find(part).unwrap_or_else(|| panic!("no {part:?} in {said}")))
-    .collect();
-    assert!(places.is_sorted(), "{said}");
-    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    assert_tells(
+        "oci",
+        &[
+            "config.json: { \"type\": \"pid\" },",
+            "config.json and rootfs, no container",
+            "after rubber-oci create by-hand",
+            "\"status\": \"created\"",
+            "* name               ?                             rubber:pid 1",
+            "config.json: \"args\": [\"sleep\", \"60\"],",
+            "after rubber-oci start by-hand",
+            "* name               rubber:pid 1                  sleep",
+            "after rubber-oci kill by-hand",
+            "after rubber-oci delete by-hand",
+            "config.json lacks the line",
+            "config.json has the line",
+        ],
+    );
 }
 
 /// It is a bundle's container, too, by its name and its one capability.

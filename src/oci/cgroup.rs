@@ -94,12 +94,8 @@ struct Tree<'a> {
 impl Tree<'_> {
     /// Without a name it is version 2's.
     fn is_of(&self, names: &[&str]) -> bool {
-        match self.options {
-            Some(options) => {
-                !names.is_empty() && names.iter().all(|name| options.split(',').any(|option| option == *name))
-            }
-            None => names.is_empty(),
-        }
+        let Some(options) = self.options else { return names.is_empty() };
+        !names.is_empty() && names.iter().all(|name| options.split(',').any(|option| option == *name))
     }
 }
 
