@@ -6,7 +6,7 @@ use std::{
     fs,
     os::fd::{AsRawFd, OwnedFd},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -486,6 +486,10 @@ fn try_to_open_up(held: &OwnedFd) {
 fn the_program_that_waits_is_not_the_hosts_to_write() {
     let bundle = bundle!();
     bundle.command("sleep 60");
+    // A file of its own: which of two refusals comes is told by who else runs it, and every other test runs the usual one.
+    let program = bundle.dir.join("rubber-oci");
+    fs::remove_file(&program).unwrap();
+    assert!(Command::new("cp").arg(lab::RUBBER).arg(&program).status().unwrap().success());
     bundle.ok(&["create", "c"]);
     let waiting = held(&bundle.state("c")["pid"].to_string());
     bundle.ok(&["start", "c"]);
