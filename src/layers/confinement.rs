@@ -11,7 +11,8 @@ use std::{
 
 /// Keys belong to a session's keyring, and that passes from process to process: without one of its own a container
 /// would hold the caller's, with what is in it (keyrings(7)). No namespace keeps keys apart.
-pub fn keyring(_: &Config) -> Result<()> {
+pub fn keyring(config: &Config) -> Result<()> {
+    label_keys(config)?;
     match sys::keyctl_join_session_keyring() {
         Err(error) if is(&error, Errno::ENOSYS) || is(&error, Errno::EPERM) => {
             narrate::note(format_args!(
@@ -20,6 +21,14 @@ pub fn keyring(_: &Config) -> Result<()> {
             Ok(())
         }
         done => done,
+    }
+}
+
+/// A key has the SELinux label of who makes it, which is still ours: it is to be the command's. execve(2) forgets it.
+pub fn label_keys(config: &Config) -> Result<()> {
+    match &config.selinux {
+        Some(label) => sys::write(Path::new("/proc/self/attr/keycreate"), label),
+        None => Ok(()),
     }
 }
 

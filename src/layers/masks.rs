@@ -138,7 +138,7 @@ pub fn hide(config: &Config) -> Result<()> {
         let first = if is_directory { &mut over_directory } else { &mut over_file };
         let mask = match first {
             Some(first) => open_tree_alone(AsFd::as_fd(first))?,
-            None if is_directory => empty("tmpfs", RDONLY)?,
+            None if is_directory => empty("tmpfs", config.bundle.mount_label.as_ref(), RDONLY)?,
             None => null.as_ref().context("nobody has taken hold of /dev/null")?.try_clone()?,
         };
         move_mount(&mask, &place).with_context(|| format!("{path:?}"))?;

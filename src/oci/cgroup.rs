@@ -219,12 +219,14 @@ pub fn change(groups: &[Group], settings: &[Setting]) -> Result<()> {
 }
 
 /// The sum of memory and swap cannot be below the memory, so one of the two files has to be written first: which,
-/// depends on what there was. Where the kernel does not count swap, there is no such limit to keep.
+/// depends on what there was. Where the kernel does not count swap, or pages that are reserved, there is no such limit
+/// to keep.
 fn write(group: &Group, same_file: &[Setting]) -> Result<()> {
     const SUM: &str = "memory.memsw.limit_in_bytes";
     let name = same_file[0].file.as_str();
     let file = group.dir.join(name);
-    if [SUM, "memory.swap.max"].contains(&name) && !file.exists() {
+    let is_optional = [SUM, "memory.swap.max"].contains(&name) || name.contains(".rsvd.");
+    if is_optional && !file.exists() {
         return Ok(());
     }
     let write = || sys::write_each(&file, same_file.iter().map(|setting| &setting.value));

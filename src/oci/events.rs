@@ -5,7 +5,12 @@ use crate::show::columns;
 use anyhow::Result;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Map, Value, json};
-use std::{fs::read_to_string, os::fd::AsFd, path::Path, time::Duration};
+use std::{
+    fs::{read_dir, read_to_string},
+    os::fd::AsFd,
+    path::Path,
+    time::Duration,
+};
 
 /// A line each time, until the container ends; and one for each time that it had too little memory.
 pub fn follow(container: &Container, interval: Duration) -> Result<()> {
@@ -47,6 +52,11 @@ impl Files<'_> {
         if text.trim() == "max" { Some(u64::MAX) } else { text.trim().parse().ok() }
     }
 
+    fn names(&self) -> impl Iterator<Item = String> {
+        let entries = self.0.and_then(|dir| read_dir(dir).ok()).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+    }
+
     /// A file of lines with a name and a number.
     fn table(&self, name: &str) -> Map<String, Value> {
         let pair = |line: &str| {
@@ -77,7 +87,7 @@ pub fn stats(groups: &[Group]) -> Value {
         "memory": memory(groups),
         "pids": pids(groups),
         "blkio": blkio(groups),
-        "hugetlb": {},
+        "hugetlb": hugetlb(groups),
         "intel_rdt": {},
         "network_interfaces": null,
     });
@@ -171,6 +181,25 @@ fn pids(groups: &[Group]) -> Value {
     let (files, _) = files(groups, "pids");
     let limit = files.number("pids.max").filter(|limit| *limit != u64::MAX);
     json!({ "current": files.number("pids.current"), "limit": limit.unwrap_or(0) })
+}
+
+/// By the size of a page.
+fn hugetlb(groups: &[Group]) -> Value {
+    let (files, is_v1) = files(groups, "hugetlb");
+    let usage = if is_v1 { "usage_in_bytes" } else { "current" };
+    let size = |name: String| {
+        let size = name.strip_prefix("hugetlb.")?.strip_suffix(usage)?.strip_suffix('.')?;
+        (!size.ends_with(".rsvd")).then(|| size.to_owned())
+    };
+    let sizes = files.names().filter_map(size);
+    let one = |size: String| {
+        let number = |name: &str| files.number(&format!("hugetlb.{size}.{name}"));
+        let (usage, max) = (number(usage), number("max_usage_in_bytes"));
+        let failed = files.table(&format!("hugetlb.{size}.events")).get("max").and_then(Value::as_u64);
+        let failed = number("failcnt").or(failed);
+        (size, json!({ "usage": usage, "max": max, "failcnt": failed }))
+    };
+    sizes.map(one).collect::<Map<_, _>>().into()
 }
 
 /// A line of `file` has the device, and then what is done to it and how much.

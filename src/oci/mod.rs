@@ -14,6 +14,7 @@ mod facts;
 mod given;
 mod hooks;
 mod idmap;
+mod label;
 mod life;
 mod log;
 pub mod mounts;
@@ -52,6 +53,8 @@ pub struct Bundle {
     pub nodes: Vec<devices::Node>,
     /// The root is /dev's, too, or the config.json mounts one that is filled by us.
     pub fills_dev: bool,
+    /// SELinux's, of the files of new filesystems.
+    pub mount_label: Option<String>,
     pub masked: Vec<PathBuf>,
     pub readonly: Vec<PathBuf>,
     /// Of the host's root before ours is put together, and of ours in the end: flags of mount(2).

@@ -1,7 +1,7 @@
 //! The mounts of a config.json, in its order. As volumes are: all is taken hold of while the host's names are in
 //! reach, and put in place when none of them is.
 
-use super::idmap::Shown;
+use super::{idmap::Shown, label};
 use crate::{
     config::Config,
     image,
@@ -113,7 +113,9 @@ fn take(config: &Config, what: &What) -> Result<Option<OwnedFd>> {
                 }
             }
             fsconfig_create(&filesystem)?;
-            fsmount(&filesystem, 0).map(Some)
+            let tree = fsmount(&filesystem, 0)?;
+            label::root_of(&tree, fstype, config.bundle.mount_label.as_ref())?;
+            Ok(Some(tree))
         }
         What::Link(_) | What::Again => Ok(None),
     }
@@ -128,6 +130,8 @@ fn is_long(source: &str, options: &Options) -> bool {
 /// The old way, for a moment over the root that is to be.
 fn long(config: &Config, fstype: &str, source: &str, options: &Options) -> Result<OwnedFd> {
     let word = |(key, value): &(String, Option<String>)| match value {
+        // An SELinux label has commas of its own.
+        Some(value) if key.ends_with("context") => format!("{key}=\"{value}\""),
         Some(value) => format!("{key}={value}"),
         None => key.clone(),
     };
@@ -139,9 +143,12 @@ fn long(config: &Config, fstype: &str, source: &str, options: &Options) -> Resul
     Ok(tree)
 }
 
-/// A new filesystem without options.
-pub fn empty(fstype: &str, attributes: u64) -> Result<OwnedFd> {
+/// A new filesystem with nothing in it, and without options but SELinux's.
+pub fn empty(fstype: &str, label: Option<&String>, attributes: u64) -> Result<OwnedFd> {
     let filesystem = fsopen(fstype)?;
+    if let Some(label) = label {
+        fsconfig_set(&filesystem, "context", label)?;
+    }
     fsconfig_create(&filesystem)?;
     fsmount(&filesystem, attributes)
 }

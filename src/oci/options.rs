@@ -100,6 +100,10 @@ impl Read {
             word if self.attribute(word) || self.spread(word) => {}
             _ if below.is_some_and(|word| self.attribute_below(word) || self.spread_below(word)) => {}
             word => self.own.push(match word.split_once('=') {
+                // Of an SELinux label: for mount(2), where a comma would end it.
+                Some((key, value)) if key.ends_with("context") => {
+                    (key.into(), Some(value.trim_matches('"').into()))
+                }
                 Some((key, value)) => (key.into(), Some(value.into())),
                 None => (word.into(), None),
             }),

@@ -3,7 +3,7 @@
 use crate::{
     Exit,
     config::Config,
-    layers::{process, rlimits},
+    layers::{confinement, process, rlimits},
     narrate, sys,
 };
 use anyhow::{Error, Result, anyhow, bail};
@@ -36,7 +36,8 @@ pub fn take_session(config: &Config) -> Result<()> {
 }
 
 /// What is in the caller's session keyring is not the container's: session-keyring(7).
-pub fn leave_keyring(_: &Config) -> Result<()> {
+pub fn leave_keyring(config: &Config) -> Result<()> {
+    confinement::label_keys(config)?;
     match sys::keyctl_join_session_keyring() {
         // A kernel without keys, or somebody who forbids the call, as docker does.
         Err(error) if matches!(error.downcast_ref(), Some(Errno::ENOSYS | Errno::EPERM)) => Ok(()),

@@ -46,7 +46,11 @@ pub fn settings(version: Version, resources: &LinuxResources) -> Result<Vec<Sett
     }
     for limit in resources.hugepage_limits().iter().flatten() {
         let name = if version == Version::V1 { "limit_in_bytes" } else { "max" };
-        settings.set(&format!("hugetlb.{}.{name}", limit.page_size()), Some(limit.limit().to_string()));
+        // What is reserved, too: who finds no page in what is theirs is killed, and who may not reserve it is told.
+        for what in ["", "rsvd."] {
+            let file = format!("hugetlb.{}.{what}{name}", limit.page_size());
+            settings.set(&file, Some(limit.limit().to_string()));
+        }
     }
     for (device, limit) in resources.rdma().iter().flatten() {
         let part = |name: &str, number: Option<u32>| number.map(|number| format!(" {name}={number}"));

@@ -7,6 +7,7 @@ use super::{
     given::Given,
     hooks::Hooks,
     idmap::lines,
+    label,
     mounts::{How, Mount, What},
     namespaces::{self, Ids, Namespace},
     notify, options, process,
@@ -55,7 +56,9 @@ pub fn config(id: &str, given: &Given, groups: &[Group]) -> Result<Config> {
         !named || has(CloneFlags::CLONE_NEWUTS),
         "hostname or domainname without a uts namespace: it would be the host's"
     );
-    let mounts = mounts(spec, bundle, groups)?;
+    let mut mounts = mounts(spec, bundle, groups)?;
+    let mount_label = label::known("linux.mountLabel", linux.mount_label().as_ref())?;
+    label::all_mounts(mount_label.as_ref(), &mut mounts);
     let dir = rootfs(spec, bundle)?;
     let takes_hosts = has(CloneFlags::CLONE_NEWUSER) || namespaces::is_nested();
     let nodes = nodes(linux)?;
@@ -76,6 +79,7 @@ pub fn config(id: &str, given: &Given, groups: &[Group]) -> Result<Config> {
         mounts,
         nodes: if takes_hosts { vec![] } else { nodes },
         fills_dev,
+        mount_label,
         masked: paths(linux.masked_paths()),
         readonly: paths(linux.readonly_paths()),
         propagation: propagation(linux)?,
@@ -125,7 +129,7 @@ pub fn with_process(config: Config, process: &Process) -> Result<Config> {
         umask: user.umask().unwrap_or(0o022),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         apparmor: profile(process)?,
-        selinux: label(process)?,
+        selinux: label::known("process.selinuxLabel", process.selinux_label().as_ref())?,
         limits: Limits {
             rlimits: rlimits(process)?,
             oom_score_adj: process.oom_score_adj(),
@@ -152,7 +156,6 @@ pub fn with_process(config: Config, process: &Process) -> Result<Config> {
 fn refuse(linux: &Linux) -> Result<()> {
     for (name, is_given) in [
         ("intelRdt", linux.intel_rdt().is_some()),
-        ("mountLabel", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
         ("netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
         ("memoryPolicy", linux.memory_policy().is_some()),
     ] {
@@ -184,15 +187,6 @@ fn profile(process: &Process) -> Result<Option<String>> {
         "process.apparmorProfile {name:?}: this kernel does not have AppArmor, or it is off"
     );
     Ok(Some(name))
-}
-
-fn label(process: &Process) -> Result<Option<String>> {
-    let Some(label) = process.selinux_label().clone().filter(|label| !label.is_empty()) else {
-        return Ok(None);
-    };
-    let is_on = Path::new("/sys/fs/selinux/enforce").exists();
-    ensure!(is_on, "process.selinuxLabel {label:?}: this kernel does not have SELinux, or it is off");
-    Ok(Some(label))
 }
 
 fn namespaces(linux: &Linux) -> Result<Vec<Namespace>> {

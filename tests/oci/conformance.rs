@@ -26,13 +26,16 @@ const SECTIONS: &[&str] = &[
 const NOT: &[(&str, &str)] = &[
     (
         "config.md, Linux Process",
-        "`apparmorProfile` and `selinuxLabel` are refused where the kernel has none; of SELinux only that was tried",
+        "`apparmorProfile` and `selinuxLabel` are refused where the kernel has none",
     ),
     ("config.md, Mounts", "`remount` is refused: a mount is made as it is to be"),
     ("config-linux.md, Cgroups Path", "`org.systemd.property.*` is not read"),
     ("config-linux.md, Allowed Device list", "`update` changes it on version 1 only"),
     ("config-linux.md, Memory", "`kernel` and `checkBeforeUpdate` are ignored"),
-    ("config-linux.md, Huge page limits", "tried as a refusal only, where there is no such controller"),
+    (
+        "config-linux.md, Huge page limits",
+        "on version 1 tried as a refusal only, where there is no such controller",
+    ),
     ("config-linux.md, Network", "tried as a refusal only, where there is no such controller"),
     ("config-linux.md, RDMA", "tried as a refusal only, where there is no such controller"),
     ("config-linux.md, Intel RDT", "`intelRdt` is refused"),
@@ -40,7 +43,7 @@ const NOT: &[(&str, &str)] = &[
         "config-linux.md, Seccomp",
         "`architectures` is not read: a program of another machine's is ended at its first call",
     ),
-    ("config-linux.md, Mount Label", "`mountLabel` is refused"),
+    ("config-linux.md, Mount Label", "refused where the kernel has no SELinux"),
 ];
 
 const SOURCES: &[(&str, &str)] = &[
@@ -48,6 +51,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("crash", include_str!("crash.rs")),
     ("fields", include_str!("fields.rs")),
     ("sections", include_str!("sections.rs")),
+    ("selinux", include_str!("selinux.rs")),
     ("systemd", include_str!("systemd.rs")),
 ];
 

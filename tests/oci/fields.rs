@@ -283,6 +283,32 @@ fn limits_of_the_processor_and_memory_are_in_their_files() {
     assert_eq!(read("cpu.idle", "cpu.idle"), "1");
 }
 
+/// spec: config-linux.md, Huge page limits
+#[test]
+fn huge_pages_are_limited_and_counted() {
+    let bundle = bundle!();
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    if !controllers.contains("hugetlb") {
+        return lab::skip_this("there is no hugetlb controller of version 2");
+    }
+    let limits = json!([{ "pageSize": "2MB", "limit": 4_194_304 }]);
+    bundle.edit(|config| config["linux"]["resources"]["hugepageLimits"] = limits);
+    bundle.command("sleep 60");
+    bundle.ok(&["run", "--detach", "c"]);
+    for file in ["hugetlb.2MB.max", "hugetlb.2MB.rsvd.max"] {
+        let file = format!("/sys/fs/cgroup/{}/{file}", bundle.group());
+        assert_eq!(fs::read_to_string(file).unwrap(), "4194304\n");
+    }
+    let told: Value = serde_json::from_str(&bundle.ok(&["events", "--stats", "c"])).unwrap();
+    assert_eq!(told["data"]["hugetlb"]["2MB"], json!({ "usage": 0, "failcnt": 0 }), "{told}");
+    bundle.ok(&["delete", "--force", "c"]);
+    let unknown = json!([{ "pageSize": "3MB", "limit": 4_194_304 }]);
+    bundle.edit(|config| config["linux"]["resources"]["hugepageLimits"] = unknown);
+    let error = bundle.fails(&["create", "c"]);
+    assert!(error.contains("hugetlb.3MB.max"), "{error}");
+    bundle.nothing_is_left("c");
+}
+
 /// spec: config-linux.md, Network
 /// spec: config-linux.md, Huge page limits
 /// spec: config-linux.md, Unified

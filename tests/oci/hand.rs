@@ -6,7 +6,7 @@ use std::{
     fs,
     os::fd::{AsRawFd, OwnedFd},
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -489,7 +489,7 @@ fn the_program_that_waits_is_not_the_hosts_to_write() {
     // A file of its own: which of two refusals comes is told by who else runs it, and every other test runs the usual one.
     let program = bundle.dir.join("rubber-oci");
     fs::remove_file(&program).unwrap();
-    assert!(Command::new("cp").arg(lab::RUBBER).arg(&program).status().unwrap().success());
+    lab::copy_program(lab::RUBBER, &program);
     bundle.ok(&["create", "c"]);
     let waiting = held(&bundle.state("c")["pid"].to_string());
     bundle.ok(&["start", "c"]);

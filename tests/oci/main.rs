@@ -14,6 +14,7 @@ mod hand;
 mod podman;
 mod rootless;
 mod sections;
+mod selinux;
 mod systemd;
 mod table;
 mod written;

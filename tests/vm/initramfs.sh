@@ -39,6 +39,7 @@ mount_root() {
 mount_kernel_filesystems() {
     mount -t proc -o nosuid,nodev,noexec proc /root/proc
     mount -t sysfs -o nosuid,nodev,noexec sysfs /root/sys
+    [ ! -d /root/sys/fs/selinux ] || mount -t selinuxfs selinuxfs /root/sys/fs/selinux
     mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate cgroup2 /root/sys/fs/cgroup
     mount -t devtmpfs -o nosuid,mode=755 dev /root/dev
     cd /root/dev
