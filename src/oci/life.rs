@@ -3,10 +3,10 @@
 use super::{
     cgroup,
     given::{self, Given},
-    hooks, idmap, namespaces, notify, resources, spec,
+    hooks, idmap, namespaces, notify, properties, resources, spec,
     state::{self, Container, PidFile, PidfdSocket, Record, States, Status},
     story::{self, Word},
-    systemd::Unit,
+    systemd::{Property, Unit},
 };
 use crate::{
     config::{Config, DeviceRule},
@@ -51,9 +51,12 @@ pub enum Groups {
 }
 
 /// What is written to its cgroups, and what may be opened in there.
+#[derive(Default)]
 struct Limits {
     settings: Vec<resources::Setting>,
     devices: Vec<(Answer, DeviceRule)>,
+    /// What systemd is told beside that.
+    properties: Vec<Property>,
 }
 
 /// All of the container but its command, which waits to be started. Its first process is whose child it becomes when
@@ -67,10 +70,13 @@ pub fn create(states: &States, wish: &Wish, streams: Streams) -> Result<Containe
         (None, path) if path.is_empty() => format!("rubber-oci-{}", wish.id).into(),
         (None, path) => path.into(),
     };
-    let (limits, wanted) = match wish.groups {
-        Groups::Left => (Limits { settings: vec![], devices: vec![] }, vec![]),
+    let (mut limits, wanted) = match wish.groups {
+        Groups::Left => (Limits::default(), vec![]),
         _ => (limits(spec)?, cgroup::find(&path)?),
     };
+    if by_systemd {
+        limits.properties = properties::of(spec)?;
+    }
     // What is wrong in it is said before anything is there.
     let mut config = spec::config(&wish.id, &wish.file, &wanted)?;
     let (dir, lock) = states.claim(&wish.id)?;
@@ -116,7 +122,7 @@ fn limits(spec: &Spec) -> Result<Limits> {
     let none = LinuxResources::default();
     let given = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()).unwrap_or(&none);
     let devices = resources::device_rules(version(), given);
-    Ok(Limits { settings: resources::settings(version(), given)?, devices })
+    Ok(Limits { settings: resources::settings(version(), given)?, devices, ..Limits::default() })
 }
 
 fn cgroups_path(spec: &Spec) -> String {
@@ -145,7 +151,7 @@ fn make(config: &Config, container: &mut Container, wish: &Wish, limits: &Limits
         match word {
             Word::Ungrouped => {
                 let unit = container.record.unit.as_ref().context("it has no unit of systemd's")?;
-                unit.start(child, &limits.settings)?;
+                unit.start(child, &limits.settings, &limits.properties)?;
                 make_groups(container, limits, config)?;
             }
             Word::Unmapped => namespaces::map(child.as_raw(), &config.bundle.ids)?,

@@ -22,6 +22,7 @@ mod namespaces;
 mod notify;
 mod options;
 mod process;
+mod properties;
 mod resources;
 mod root;
 mod schedule;

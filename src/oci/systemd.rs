@@ -101,8 +101,9 @@ impl Unit {
         root.join(above.collect::<PathBuf>()).join(&self.name)
     }
 
-    /// Makes it, with this process in it. A scope without one is not to be had.
-    pub fn start(&self, first: Pid, limits: &[Setting]) -> Result<()> {
+    /// Makes it, with this process in it. A scope without one is not to be had. What its config.json says itself has the last
+    /// word.
+    pub fn start(&self, first: Pid, limits: &[Setting], own: &[Property]) -> Result<()> {
         let mut properties = vec![
             property("Description", "s", ["container of rubber-oci"]),
             property("Slice", "s", [&self.slice]),
@@ -113,6 +114,7 @@ impl Unit {
             property("CollectMode", "s", ["inactive-or-failed"]),
         ];
         properties.extend(of_limits(version(), limits));
+        properties.extend_from_slice(own);
         let mut words = vec!["ssa(sv)a(sa(sv))".into(), self.name.clone(), "fail".into()];
         words.extend(list(properties));
         words.push("0".into());
@@ -182,7 +184,8 @@ pub fn ask(config: &Config) -> Result<()> {
 
 // ---- its words -----------------------------------------------------------------
 
-type Property = Vec<String>;
+/// A name, a signature, and values, as busctl(1) has them.
+pub type Property = Vec<String>;
 
 fn property<const N: usize>(name: &str, signature: &str, values: [&str; N]) -> Property {
     [name, signature].into_iter().chain(values).map(String::from).collect()

@@ -29,7 +29,6 @@ const NOT: &[(&str, &str)] = &[
         "`apparmorProfile` and `selinuxLabel` are refused where the kernel has none",
     ),
     ("config.md, Mounts", "`remount` is refused: a mount is made as it is to be"),
-    ("config-linux.md, Cgroups Path", "`org.systemd.property.*` is not read"),
     ("config-linux.md, Allowed Device list", "`update` changes it on version 1 only"),
     ("config-linux.md, Memory", "`kernel` and `checkBeforeUpdate` are ignored"),
     (

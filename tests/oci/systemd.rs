@@ -124,6 +124,40 @@ fn systemd_makes_the_cgroup_and_knows_its_limits() {
     is_gone(&bundle);
 }
 
+/// spec: config.md, Annotations
+#[test]
+fn annotations_are_properties_of_its_scope() {
+    let bundle = systemd!();
+    by_systemd(&bundle, json!({}));
+    bundle.command("sleep 600");
+    let annotate = |name: &str, value: &str| {
+        bundle.edit(|config| config["annotations"][format!("org.systemd.property.{name}")] = json!(value));
+    };
+    annotate("TimeoutStopSec", "7");
+    annotate("Description", "'of \\'ours\\''");
+    annotate("Documentation", "['man:rubber-oci', 'man:runc']");
+    bundle.ok(&["--systemd-cgroup", "run", "--detach", "c"]);
+    let told = shown(&bundle, "Description,Documentation,TimeoutStopUSec");
+    assert_eq!(told, "Description=of 'ours' Documentation=man:rubber-oci man:runc TimeoutStopUSec=7s");
+    bundle.ok(&["delete", "--force", "c"]);
+    is_gone(&bundle);
+    for (name, value, why) in [
+        ("Nothing", "1", "Nothing"),
+        ("Description", "of ours", "org.systemd.property.Description \"of ours\""),
+    ] {
+        annotate(name, value);
+        let error = bundle.fails(&["--systemd-cgroup", "run", "c"]);
+        assert!(error.contains(why), "{error}");
+        is_gone(&bundle);
+        bundle.edit(|config| config["annotations"] = json!({}));
+    }
+    // Nobody else reads them.
+    annotate("Description", "of ours");
+    bundle.command("true");
+    bundle.edit(|config| config["linux"]["cgroupsPath"] = json!(bundle.group()));
+    bundle.ok(&["run", "c"]);
+}
+
 fn is_gone(bundle: &Bundle) {
     assert_eq!(shown(bundle, "LoadState,ActiveState"), "ActiveState=inactive LoadState=not-found");
     assert!(!Path::new("/sys/fs/cgroup").join(&path(bundle)[1..]).exists());
