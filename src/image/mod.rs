@@ -24,6 +24,7 @@ mod manner;
 pub mod name;
 mod node;
 pub mod pack;
+mod pax;
 pub mod pieces;
 mod platform;
 // The learner's rubber has no network, and is built the sooner.

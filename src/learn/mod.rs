@@ -6,6 +6,7 @@
 //! what was found), `verdict` and `proof` (what that means), `screen` (what the learner reads), `progress`,
 //! `watch`. A chapter without a layer has a config.json instead: `bundle`.
 
+mod anywhere;
 mod arena;
 mod asked;
 mod attack;

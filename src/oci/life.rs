@@ -1,7 +1,7 @@
 //! create, start, kill, delete: what becomes of a container.
 
 use super::{
-    cgroup,
+    cgroup, freezer,
     given::{self, Given},
     hooks, idmap, namespaces, notify, properties, resources, spec,
     state::{self, Container, PidFile, PidfdSocket, Record, States, Status},
@@ -255,8 +255,8 @@ pub fn kill(container: &Container, signal: i32, whom: Whom) -> Result<()> {
         sys::pidfd_send_signal(&pidfd, signal)?;
     }
     // What stands still does not die in version 1.
-    if signal == libc::SIGKILL && cgroup::is_paused(groups) {
-        cgroup::thaw(groups)?;
+    if signal == libc::SIGKILL && freezer::is_paused(groups) {
+        freezer::thaw(groups)?;
     }
     Ok(())
 }
@@ -316,8 +316,8 @@ fn end(container: &Container) -> Result<()> {
     loop {
         let Some((_, pidfd)) = container.pidfd()? else { return Ok(()) };
         sys::pidfd_send_signal(&pidfd, libc::SIGKILL)?;
-        if cgroup::is_paused(&container.record.groups) {
-            cgroup::thaw(&container.record.groups)?;
+        if freezer::is_paused(&container.record.groups) {
+            freezer::thaw(&container.record.groups)?;
         }
         ensure!(begin.elapsed() < PATIENCE, "it was killed, and does not end in {} s", PATIENCE.as_secs());
         sleep(Duration::from_millis(1));
@@ -326,15 +326,15 @@ fn end(container: &Container) -> Result<()> {
 
 pub fn pause(container: &Container) -> Result<()> {
     match container.status() {
-        Status::Running | Status::Created => cgroup::freeze(&container.record.groups),
+        Status::Running | Status::Created => freezer::freeze(&container.record.groups),
         other => bail!("container not running: {}", other.name()),
     }
 }
 
 pub fn resume(container: &Container) -> Result<()> {
     match container.status() {
-        Status::Paused => cgroup::thaw(&container.record.groups),
-        _ if cgroup::is_paused(&container.record.groups) => cgroup::thaw(&container.record.groups),
+        Status::Paused => freezer::thaw(&container.record.groups),
+        _ if freezer::is_paused(&container.record.groups) => freezer::thaw(&container.record.groups),
         _ => bail!("container not paused"),
     }
 }

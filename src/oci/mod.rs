@@ -11,6 +11,7 @@ mod devices;
 mod events;
 mod exec;
 mod facts;
+mod freezer;
 mod given;
 mod hooks;
 mod idmap;

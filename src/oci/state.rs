@@ -6,7 +6,7 @@
 //! the lock by a descriptor that closes when it becomes the command, however that comes about. A number alone is no
 //! process: with it stands when it began.
 
-use super::{cgroup, cgroup::Group, systemd::Unit};
+use super::{cgroup::Group, freezer, systemd::Unit};
 use crate::{
     container::{find::start_time, terminal},
     sys,
@@ -181,7 +181,7 @@ impl Container {
             None => Status::Stopped,
             Some(_) if is_locked && !has_door(&self.dir) => Status::Creating,
             Some(_) if is_locked => Status::Created,
-            Some(_) if cgroup::is_paused(&self.record.groups) => Status::Paused,
+            Some(_) if freezer::is_paused(&self.record.groups) => Status::Paused,
             Some(_) => Status::Running,
         }
     }
