@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     image,
     layers::masks,
-    place::{Kind, is_directory, not_proc, place as find},
+    place::{Kind, is_directory, not_proc, open, place as find},
     sys::{self, mounts::*},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -44,8 +44,8 @@ pub enum What {
     },
     /// A link, in a directory that is mounted before: what it says.
     Link(String),
-    /// Attributes of what is mounted there already, now that all is in it.
-    Again,
+    /// What is mounted there already, with other attributes and options of its filesystem: `remount`.
+    Again(Vec<(String, Option<String>)>),
 }
 
 /// What is set and cleared at this mount alone, and at all below it, too.
@@ -106,19 +106,21 @@ fn take(config: &Config, what: &What) -> Result<Option<OwnedFd>> {
             if !source.is_empty() {
                 fsconfig_set(&filesystem, "source", source)?;
             }
-            for (key, value) in options {
-                match value {
-                    Some(value) => fsconfig_set(&filesystem, key, value)?,
-                    None => fsconfig_flag(&filesystem, key)?,
-                }
-            }
+            configure(&filesystem, options)?;
             fsconfig_create(&filesystem)?;
             let tree = fsmount(&filesystem, 0)?;
             label::root_of(&tree, fstype, config.bundle.mount_label.as_ref())?;
             Ok(Some(tree))
         }
-        What::Link(_) | What::Again => Ok(None),
+        What::Link(_) | What::Again(_) => Ok(None),
     }
+}
+
+fn configure(filesystem: &OwnedFd, options: &Options) -> Result<()> {
+    options.iter().try_for_each(|(key, value)| match value {
+        Some(value) => fsconfig_set(filesystem, key, value),
+        None => fsconfig_flag(filesystem, key),
+    })
 }
 
 /// fsconfig(2) takes 255 bytes at a time, and the layers of an overlay are longer.
@@ -165,10 +167,7 @@ pub fn place(config: &Config) -> Result<()> {
 fn one(root: &OwnedFd, mount: &Mount, trees: &mut VecDeque<OwnedFd>) -> Result<()> {
     match &mount.what {
         What::Link(text) => return link(root, text, &mount.target),
-        What::Again => {
-            let place = find(root, &mount.target, Kind::Directory)?;
-            return mount_setattr(&place, false, mount.how.set, 0);
-        }
+        What::Again(options) => return again(root, mount, options),
         _ => {}
     }
     let tree = trees.pop_front().context("nobody has taken hold of its source")?;
@@ -182,6 +181,17 @@ fn one(root: &OwnedFd, mount: &Mount, trees: &mut VecDeque<OwnedFd>) -> Result<(
     }
     attributes(&tree, &mount.how)?;
     move_mount(&tree, &place)
+}
+
+/// What is not said stays as it is. `ro` is the mount's: the filesystem may be the host's, and then it is that one's, too.
+fn again(root: &OwnedFd, mount: &Mount, options: &Options) -> Result<()> {
+    let place = open(root, &mount.target)?;
+    if !options.is_empty() {
+        let filesystem = fspick(&place).context("is there a mount?")?;
+        configure(&filesystem, options)?;
+        fsconfig_reconfigure(&filesystem)?;
+    }
+    attributes(&place, &mount.how).context("is there a mount?")
 }
 
 /// A link in the root would have /proc somewhere else, and what hides parts of it in the wrong place.
@@ -228,6 +238,6 @@ fn describe(mount: &Mount) -> String {
         What::Tree(source) | What::Bind(source) => format!("{source:?} at {target:?}"),
         What::New { fstype, .. } => format!("{fstype} at {target:?}"),
         What::Link(text) => format!("a link to {text:?} at {target:?}"),
-        What::Again => format!("{target:?}"),
+        What::Again(_) => format!("{target:?}"),
     }
 }

@@ -57,6 +57,8 @@ pub fn mount(mount: &oci_spec::runtime::Mount, bundle: &Path) -> Result<Mount> {
             Ok(bundle.join(&source))
         };
         let what = match (read.bind, fstype.as_str()) {
+            // Of what it has been, nothing is new but the options.
+            _ if read.again => What::Again(read.own),
             (Some(Bind::All), _) => What::Tree(bind()?),
             (Some(Bind::One), _) | (None, "bind") => What::Bind(bind()?),
             (None, "") => bail!("it has neither a type nor the option bind"),
@@ -74,6 +76,7 @@ fn text(path: &Path) -> Result<String> {
 #[derive(Default)]
 struct Read {
     bind: Option<Bind>,
+    again: bool,
     how: How,
     own: Vec<(String, Option<String>)>,
 }
@@ -94,7 +97,7 @@ impl Read {
             "idmap" | "ridmap" => {
                 self.how.shown = Some(Shown { below: word == "ridmap", ..Shown::default() });
             }
-            "remount" => bail!("the option remount is not supported: a mount is made as it is to be"),
+            "remount" => self.again = true,
             word if DEFAULTS.contains(&word) || word.is_empty() => {}
             word if FLAGS.contains(&word) => self.own.push((word.into(), None)),
             word if self.attribute(word) || self.spread(word) => {}
@@ -144,7 +147,7 @@ pub fn known() -> Vec<String> {
     let attributes = ATTRIBUTES.iter().map(|(word, ..)| word.to_string());
     let below = ATTRIBUTES.iter().map(|(word, ..)| format!("r{word}"));
     let spreads = SPREADS.iter().flat_map(|(word, _)| [word.to_string(), format!("r{word}")]);
-    let others = ["bind", "rbind", "tmpcopyup", "idmap", "ridmap"]
+    let others = ["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"]
         .iter()
         .chain(FLAGS)
         .chain(DEFAULTS)

@@ -259,7 +259,7 @@ fn cgroup_mounts(mount: Mount, groups: &[Group]) -> Vec<Mount> {
             all.push(at(What::Link(name.to_string_lossy().into()), &mount.target.join(other)));
         }
     }
-    all.extend(is_readonly.then(|| at(What::Again, &mount.target)));
+    all.extend(is_readonly.then(|| at(What::Again(vec![]), &mount.target)));
     all
 }
 

@@ -38,6 +38,8 @@ const FSMOUNT_CLOEXEC: u32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+const FSPICK_CLOEXEC_EMPTY_PATH: u32 = 1 | 8;
 
 pub const PRIVATE: u64 = libc::MS_PRIVATE;
 pub const SLAVE: u64 = libc::MS_SLAVE;
@@ -276,6 +278,24 @@ pub fn fsconfig_create(filesystem: &OwnedFd) -> Result<()> {
     let command = FSCONFIG_CMD_CREATE;
     // SAFETY: no pointers but null ones.
     call(format_args!("fsconfig({fd}, FSCONFIG_CMD_CREATE, NULL, NULL, 0)"), || {
+        Errno::result(unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, 0, 0, 0) }).map(drop)
+    })
+}
+
+/// A filesystem that is mounted already, by the root of a mount of it: fspick(2).
+pub fn fspick(mount: &OwnedFd) -> Result<OwnedFd> {
+    let fd = mount.as_raw_fd();
+    // SAFETY: the kernel reads an empty string and makes a new descriptor.
+    call(format_args!("fspick({fd}, \"\", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH)"), || {
+        descriptor(unsafe { libc::syscall(libc::SYS_fspick, fd, c"".as_ptr(), FSPICK_CLOEXEC_EMPTY_PATH) })
+    })
+}
+
+pub fn fsconfig_reconfigure(filesystem: &OwnedFd) -> Result<()> {
+    let fd = filesystem.as_raw_fd();
+    let command = FSCONFIG_CMD_RECONFIGURE;
+    // SAFETY: no pointers but null ones.
+    call(format_args!("fsconfig({fd}, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0)"), || {
         Errno::result(unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, 0, 0, 0) }).map(drop)
     })
 }

@@ -28,7 +28,6 @@ const NOT: &[(&str, &str)] = &[
         "config.md, Linux Process",
         "`apparmorProfile` and `selinuxLabel` are refused where the kernel has none",
     ),
-    ("config.md, Mounts", "`remount` is refused: a mount is made as it is to be"),
     ("config-linux.md, Allowed Device list", "`update` changes it on version 1 only"),
     ("config-linux.md, Memory", "`kernel` and `checkBeforeUpdate` are ignored"),
     (

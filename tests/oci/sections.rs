@@ -91,6 +91,34 @@ fn mounts_are_made_in_their_order() {
     assert_eq!(prints(&bundle, script).replace('\n', ", "), "64, yes, no, guest, 1");
 }
 
+/// spec: config.md, Mounts
+#[test]
+fn a_mount_is_mounted_again_with_other_options() {
+    let bundle = bundle!();
+    fs::create_dir_all(bundle.dir.join("volume")).unwrap();
+    let add = |mounts: Value| {
+        bundle.edit(|config| {
+            config["mounts"].as_array_mut().unwrap().extend(mounts.as_array().unwrap().clone());
+        });
+    };
+    add(json!([
+        { "destination": "/m", "type": "tmpfs", "source": "tmpfs", "options": ["size=64k", "nosuid", "noexec"] },
+        { "destination": "/v", "type": "bind", "source": "volume", "options": ["bind"] },
+        { "destination": "/m/below", "type": "tmpfs", "source": "tmpfs" },
+        { "destination": "/m", "options": ["remount", "ro", "exec", "size=128k"] },
+        { "destination": "/v", "options": ["bind", "remount", "ro"] },
+    ]));
+    let script = "df -k /m | tail -1 | xargs | cut -d' ' -f2; touch /m/x /v/x 2>/dev/null || echo no; touch /m/below/x && echo yes
+        grep ' /m ' /proc/self/mountinfo | cut -d' ' -f6";
+    assert_eq!(prints(&bundle, script).replace('\n', ", "), "128, no, yes, ro,nosuid,relatime");
+    // The filesystem that it is a mount of is the host's, and that stays as it was.
+    fs::write(bundle.dir.join("volume/x"), "").unwrap();
+    add(json!([{ "destination": "/home", "options": ["remount", "ro"] }]));
+    let error = bundle.fails(&["run", "c"]);
+    assert!(error.contains("\"/home\": is there a mount?"), "{error}");
+    bundle.nothing_is_left("c");
+}
+
 /// spec: config-linux.md, Default Filesystems
 /// spec: config-linux.md, Default Devices
 /// spec: config-linux.md, Devices
