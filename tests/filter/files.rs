@@ -1,7 +1,7 @@
 //! `--security-opt seccomp=FILE`: each action and each comparison does what it says, and a bad file is told in a line.
 
 use super::{
-    PODMANS, i386,
+    PODMANS, all_numbers, i386,
     judge::{self, Profile},
     lab::{code, rubber, run, skip_this, text},
     named,
@@ -41,13 +41,19 @@ fn seccomp_takes_podmans_profile_as_podman_means_it() {
             probe::DEFAULT_CAPABILITIES.iter().filter(dropped).copied().collect()
         }),
     ] {
-        let answers = answers(&[&["--security-opt", &option], &flags[..]].concat(), &questions).unwrap();
-        for ((number, arguments), answer) in answers {
-            let name = &named()[&number];
-            let [a, b, c, d, e] = arguments;
-            // What is beyond its last call is not there, whatever it says of the rest.
-            let expected = profile.answer(name, &[a, b, c, d, e, 0], &capabilities);
-            assert_eq!(answer, expected, "{name} ({number}) {arguments:?} {flags:?}");
+        let flags = [&["--security-opt", &option], &flags[..]].concat();
+        let answers = answers(&flags, &questions).unwrap();
+        let of_i386 = all_numbers(judge::numbers_of_i386());
+        let answers_to_i386 =
+            probe::answers_to_i386(&flags, &plain(of_i386.keys().copied())).unwrap_or_default();
+        for (names, answers) in [(named(), answers), (of_i386, answers_to_i386)] {
+            for ((number, arguments), answer) in answers {
+                let name = &names[&number];
+                let [a, b, c, d, e] = arguments;
+                // What is beyond its last call is not there, whatever it says of the rest.
+                let expected = profile.answer(name, &[a, b, c, d, e, 0], &capabilities);
+                assert_eq!(answer, expected, "{name} ({number}) {arguments:?} {flags:?}");
+            }
         }
     }
 }
