@@ -1,7 +1,7 @@
 //! The kernel's own small machine for filters (classic BPF: bpf(4) in BSD's words, linux/filter.h in ours): one
 //! register, comparisons that jump forwards, and a `return` that is the answer. No loops, so it always ends.
 
-use super::{Action, Comparison::*, Condition, KILL_PROCESS, Policy, Rule, errno};
+use super::{Action, Comparison::*, Condition, KILL_PROCESS, Policy, Rule, errno, machine::Machine};
 use nix::libc::{self, sock_filter};
 use std::rc::Rc;
 
@@ -46,19 +46,21 @@ pub fn skip_if_less(value: u32) -> sock_filter {
     jump(libc::BPF_JGE, value, 0, 1)
 }
 
+/// Code for the machine that is in the register; it is passed over where another one is.
+pub fn only_for(machine: Machine, code: &[sock_filter]) -> Vec<sock_filter> {
+    let pass_over = statement(libc::BPF_JMP | libc::BPF_JA, code.len() as u32);
+    [&[skip_if_equal(machine.word()), pass_over], code].concat()
+}
+
 /// All of a filter, as the layer `seccomp` puts it together and explains it.
-pub fn whole(policy: &Policy) -> Vec<sock_filter> {
-    // AUDIT_ARCH_* of linux/audit.h, and the bit of x32.
-    let machine = if cfg!(target_arch = "x86_64") { 62 } else { 183 } | 0xc000_0000;
-    let mut program = vec![
-        load_machine(),
-        skip_if_equal(machine),
-        answer(KILL_PROCESS),
-        load_number(),
-        skip_if_less(0x4000_0000),
-        answer(errno(libc::ENOSYS)),
-    ];
-    program.extend(search(policy));
+pub fn whole(policies: &[Policy]) -> Vec<sock_filter> {
+    let mut program = vec![load_machine()];
+    for policy in policies {
+        let mut answers = vec![load_number(), skip_if_less(0x4000_0000), answer(errno(libc::ENOSYS))];
+        answers.extend(search(policy));
+        program.extend(only_for(policy.machine, &answers));
+    }
+    program.push(answer(KILL_PROCESS));
     program
 }
 

@@ -1,7 +1,8 @@
 //! Profiles as docker, podman and the OCI runtime specification write them: JSON, with the calls' names.
 
 use super::{
-    ALLOW, Action, Comparison, Condition, Filter, KILL_PROCESS, NOTIFY, Policy, Rule, bpf, errno, numbered,
+    ALLOW, Action, Comparison, Condition, Filter, KILL_PROCESS, NOTIFY, Policy, Rule, bpf, errno,
+    machine::{self, Machine},
 };
 use anyhow::{Context, Result, bail, ensure};
 use caps::Capability;
@@ -15,13 +16,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Of the list of architectures nothing is read: a filter of ours is for this machine's own calls, and another
-/// machine's are never answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
     default_action: Word,
     default_errno_ret: Option<u16>,
+    /// Whose calls are answered, beside this machine's.
+    #[serde(default, deserialize_with = "or_empty")]
+    architectures: Vec<String>,
+    /// The same, for each machine that it could be: docker's own addition.
+    #[serde(default, deserialize_with = "or_empty")]
+    arch_map: Vec<Family>,
     #[serde(default, deserialize_with = "or_empty")]
     syscalls: Vec<Entry>,
     /// For a runtime alone, see `oci::notify`: how it is loaded, and who is asked.
@@ -31,6 +36,14 @@ pub struct Profile {
     listener_path: PathBuf,
     #[serde(default, deserialize_with = "or_empty")]
     listener_metadata: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Family {
+    architecture: String,
+    #[serde(default, deserialize_with = "or_empty")]
+    sub_architectures: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -127,9 +140,9 @@ pub fn read(file: &Path) -> Result<Filter> {
         // What is wrong is found now, and not when a container is half made.
         for capabilities in [vec![], caps::all().into_iter().collect()] {
             let most = libc::BPF_MAXINSNS as usize;
-            let length = bpf::search(&profile.policy(&capabilities)?).len();
+            let length = bpf::whole(&profile.policies(&capabilities)?).len();
             ensure!(
-                length < most - 8,
+                length <= most,
                 "it makes a program of {length} instructions, and the kernel takes {most}"
             );
         }
@@ -140,10 +153,22 @@ pub fn read(file: &Path) -> Result<Filter> {
 }
 
 impl Profile {
-    /// Its answers to a container with these capabilities. As libseccomp has it, a rule that asks for no
-    /// argument goes before those that do, and of two alike the first one counts. Calls that this machine does
-    /// not have are left out: a profile is for many machines and kernels.
-    pub fn policy(&self, capabilities: &[Capability]) -> Result<Policy> {
+    /// Whose calls it answers.
+    pub fn machines(&self) -> Result<Vec<Machine>> {
+        let both = !self.architectures.is_empty() && !self.arch_map.is_empty();
+        ensure!(!both, "architectures and archMap say the same: one of them");
+        let ours = self.arch_map.iter().find(|family| family.architecture == machine::HERE.name());
+        Machine::named(ours.map_or(&self.architectures, |family| &family.sub_architectures))
+    }
+
+    /// Its answers to a container with these capabilities, to each machine's calls; this one's are the first.
+    pub fn policies(&self, capabilities: &[Capability]) -> Result<Vec<Policy>> {
+        self.machines()?.into_iter().map(|machine| self.policy(capabilities, machine)).collect()
+    }
+
+    /// As libseccomp has it, a rule that asks for no argument goes before those that do, and of two alike the first
+    /// one counts. Calls that the machine does not have are left out: a profile is for many machines and kernels.
+    fn policy(&self, capabilities: &[Capability], machine: Machine) -> Result<Policy> {
         let mut calls: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
         for (n, entry) in self.syscalls.iter().enumerate() {
             let names = entry.names.iter().chain(&entry.name);
@@ -155,8 +180,8 @@ impl Profile {
             {
                 continue;
             }
-            for number in names.filter_map(|name| numbered(name)) {
-                calls.entry(number).or_default().extend(rules.iter().cloned());
+            for (number, rules) in names.flat_map(|name| machine.meant(name, &rules)) {
+                calls.entry(number).or_default().extend(rules);
             }
         }
         for rules in calls.values_mut() {
@@ -165,7 +190,7 @@ impl Profile {
             }
         }
         let calls = calls.into_iter().map(|(number, rules)| (number, rules.into())).collect();
-        Ok(Policy { others: self.default_action.action(self.default_errno_ret)?, calls })
+        Ok(Policy { machine, others: self.default_action.action(self.default_errno_ret)?, calls })
     }
 }
 
@@ -184,7 +209,9 @@ impl Profile {
             }
             entries.push(plain);
         }
-        let mut all = json!({ "defaultAction": self.default_action, "syscalls": entries });
+        let machines: Vec<_> = self.machines()?.into_iter().map(Machine::name).collect();
+        let mut all =
+            json!({ "defaultAction": self.default_action, "architectures": machines, "syscalls": entries });
         if let Some(number) = self.default_errno_ret {
             all["defaultErrnoRet"] = number.into();
         }

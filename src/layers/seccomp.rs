@@ -3,7 +3,7 @@
 use super::Layer;
 use crate::{
     config::Config,
-    filter::{self, Filter, KILL_PROCESS, bpf, errno},
+    filter::{Filter, KILL_PROCESS, bpf, errno},
     sys,
 };
 use anyhow::Result;
@@ -41,10 +41,9 @@ pub fn load(config: &Config) -> Result<()> {
         true => config.capabilities.clone(),
         false => caps::all().into_iter().collect(),
     };
-    let policy = match &config.seccomp {
-        Filter::Profile(profile) => profile.policy(&capabilities)?,
-        _ => filter::default_policy(&capabilities),
-    };
+    // 32-bit programs are let in by some profiles and for some images: the same as here, for each machine.
+    let policies = config.seccomp.policies(&capabilities)?;
+    let [policy] = &policies[..] else { return sys::seccomp_filter(&bpf::whole(&policies)) };
     // A call is known by its number, and the same number is another call on another machine: a 64-bit kernel also
     // runs 32-bit programs. Then there is x32, with the machine of x86-64 and numbers of its own.
     let mut program = vec![
@@ -55,7 +54,7 @@ pub fn load(config: &Config) -> Result<()> {
         bpf::skip_if_less(X32),
         bpf::answer(errno(libc::ENOSYS)),
     ];
-    program.extend(bpf::search(&policy));
+    program.extend(bpf::search(policy));
     sys::seccomp_filter(&program)
 }
 

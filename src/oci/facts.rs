@@ -4,7 +4,10 @@ use super::{
     cgroup, options,
     state::{Container, Status},
 };
-use crate::show::columns;
+use crate::{
+    filter::machine::{self, Machine},
+    show::columns,
+};
 use anyhow::{Context, Result, bail};
 use nix::unistd::{getegid, geteuid};
 use serde_json::{Value, json};
@@ -85,14 +88,11 @@ const FLAGS: [&str; 4] = [
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 ];
 
-/// This machine's own: programs of another are not let through a filter.
-const ARCHS: [&str; 1] =
-    [if cfg!(target_arch = "aarch64") { "SCMP_ARCH_AARCH64" } else { "SCMP_ARCH_X86_64" }];
-
 /// features.md: what a client may count on.
 pub fn features() -> Value {
     let mut capabilities: Vec<_> = caps::all().into_iter().map(|one| one.to_string()).collect();
     capabilities.sort();
+    let machines: Vec<_> = machine::ALL.iter().copied().map(Machine::name).collect();
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.2.0",
@@ -103,7 +103,7 @@ pub fn features() -> Value {
             "capabilities": capabilities,
             "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": true },
             "seccomp": {
-                "enabled": true, "actions": ACTIONS, "archs": ARCHS, "operators": OPERATORS,
+                "enabled": true, "actions": ACTIONS, "archs": machines, "operators": OPERATORS,
                 "knownFlags": FLAGS, "supportedFlags": FLAGS,
             },
             "apparmor": { "enabled": true },

@@ -41,7 +41,7 @@ pub fn load(config: &Config) -> Result<()> {
     if flags == 0 && config.bundle.listener.is_none() {
         return seccomp::load(config);
     }
-    let program = bpf::whole(&profile.policy(&config.capabilities)?);
+    let program = bpf::whole(&profile.policies(&config.capabilities)?);
     match &config.bundle.listener {
         None => sys::seccomp_filter_with(&program, flags),
         Some(listener) => tell(config, listener, &sys::seccomp_listener(&program, flags)?),
@@ -75,15 +75,15 @@ fn tell(config: &Config, listener: &Listener, fd: &OwnedFd) -> Result<()> {
 /// As runc: whoever answers is told by calls that must not wait for its answer.
 pub fn check(filter: &Filter) -> Result<()> {
     let Filter::Profile(profile) = filter else { return Ok(()) };
-    let policy = profile.policy(&[])?;
     if !profile.notifies() {
         return Ok(());
     }
     ensure!(profile.listener().is_some(), "SCMP_ACT_NOTIFY needs a listenerPath");
     ensure!(!profile.notifies_by_default(), "SCMP_ACT_NOTIFY cannot be the defaultAction");
+    let policies = profile.policies(&[])?;
     for name in ["write", "sendmsg", "read", "close", "accept4"] {
         ensure!(
-            !policy.asks_about(name),
+            !policies[0].asks_about(name),
             "SCMP_ACT_NOTIFY cannot be for {name}: the runtime calls it itself"
         );
     }

@@ -171,7 +171,7 @@ pub fn seccomp(raw: &Value) -> Result<Filter> {
         return Ok(Filter::Unconfined);
     }
     let profile: Profile = serde_json::from_value(profile.clone()).context("linux.seccomp")?;
-    profile.policy(&[]).and_then(|_| profile.flags()).context("linux.seccomp")?;
+    profile.policies(&[]).and_then(|_| profile.flags()).context("linux.seccomp")?;
     let filter = Filter::Profile(Box::new(profile));
     notify::check(&filter).context("linux.seccomp")?;
     Ok(filter)

@@ -1,7 +1,7 @@
 //! `--security-opt seccomp=FILE`: each action and each comparison does what it says, and a bad file is told in a line.
 
 use super::{
-    PODMANS,
+    PODMANS, all_numbers, i386,
     judge::{self, Profile},
     lab::{code, rubber, run, skip_this, text},
     named,
@@ -41,13 +41,19 @@ fn seccomp_takes_podmans_profile_as_podman_means_it() {
             probe::DEFAULT_CAPABILITIES.iter().filter(dropped).copied().collect()
         }),
     ] {
-        let answers = answers(&[&["--security-opt", &option], &flags[..]].concat(), &questions).unwrap();
-        for ((number, arguments), answer) in answers {
-            let name = &named()[&number];
-            let [a, b, c, d, e] = arguments;
-            // What is beyond its last call is not there, whatever it says of the rest.
-            let expected = profile.answer(name, &[a, b, c, d, e, 0], &capabilities);
-            assert_eq!(answer, expected, "{name} ({number}) {arguments:?} {flags:?}");
+        let flags = [&["--security-opt", &option], &flags[..]].concat();
+        let answers = answers(&flags, &questions).unwrap();
+        let of_i386 = all_numbers(judge::numbers_of_i386());
+        let answers_to_i386 =
+            probe::answers_to_i386(&flags, &plain(of_i386.keys().copied())).unwrap_or_default();
+        for (names, answers) in [(named(), answers), (of_i386, answers_to_i386)] {
+            for ((number, arguments), answer) in answers {
+                let name = &names[&number];
+                let [a, b, c, d, e] = arguments;
+                // What is beyond its last call is not there, whatever it says of the rest.
+                let expected = profile.answer(name, &[a, b, c, d, e, 0], &capabilities);
+                assert_eq!(answer, expected, "{name} ({number}) {arguments:?} {flags:?}");
+            }
         }
     }
 }
@@ -156,6 +162,78 @@ fn seccomp_profiles_weigh_rules_as_libseccomp_does() {
     }
 }
 
+/// As docker has them: a list, or one list for each machine that it could be.
+#[test]
+fn seccomp_profiles_say_whose_calls_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("i386");
+    if !i386::program(&program) {
+        return skip_this(i386::NOT_HERE);
+    }
+    let volume = format!("{}:/i386:ro", program.display());
+    let family = |machine: &str| json!([{"architecture": machine, "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]}]);
+    let rules = json!([
+        {"names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77, "includes": {"arches": ["amd64"]}},
+        {"names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 78, "includes": {"arches": ["x86"]}},
+        {"names": ["write"], "action": "SCMP_ACT_ERRNO", "excludes": {"arches": ["amd64"]}},
+    ]);
+    for (key, value, expected) in [
+        ("architectures", json!(["SCMP_ARCH_X86"]), "hello\n77"),
+        ("architectures", json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X32"]), "159"),
+        ("archMap", family("SCMP_ARCH_X86_64"), "hello\n77"),
+        ("archMap", family("SCMP_ARCH_AARCH64"), "159"),
+        ("archMap", json!([{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": null}]), "159"),
+        ("archMap", json!(null), "159"),
+    ] {
+        let mut profile = with(rules.clone());
+        profile[key] = value;
+        let option = write(dir.path(), &profile);
+        let output = run(&["-v", &volume, "--security-opt", &option], "/i386; echo $?");
+        assert_eq!(text(&output.stdout).trim(), expected, "{profile}");
+    }
+}
+
+/// A rule for a call is one for the other ways to make it: for socketcall(2) and ipc(2), where the number of the call
+/// is the first argument; and what it compares has 32 bits.
+#[test]
+fn seccomp_profiles_mean_each_way_a_32_bit_program_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let is = |index: u8, value: u64| json!([{"index": index, "value": value, "op": "SCMP_CMP_EQ"}]);
+    let mut profile = with(json!([
+        {"names": ["bind"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77},
+        {"names": ["shmat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 78},
+        {"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 79, "args": is(0, libc::AF_VSOCK as u64)},
+        {"names": ["listen"], "action": "SCMP_ACT_ERRNO", "errnoRet": 80, "args": is(1, 5)},
+        {"names": ["getpid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 81, "args": is(2, u64::MAX)},
+    ]));
+    profile["architectures"] = json!(["SCMP_ARCH_X86"]);
+    let option = write(dir.path(), &profile);
+    let number = judge::number_of_i386;
+    let vsock = libc::AF_VSOCK as u64;
+    let asked = [
+        (number("bind"), [0; 5], 77),
+        (number("socketcall"), [2, 0, 0, 0, 0], 77),
+        (number("socketcall"), [3, 0, 0, 0, 0], ALLOWED),
+        (number("shmat"), [0; 5], 78),
+        (number("ipc"), [21, 0, 0, 0, 0], 78),
+        (number("ipc"), [22, 0, 0, 0, 0], ALLOWED),
+        (number("socket"), [vsock, 0, 0, 0, 0], 79),
+        (number("socket"), [1, 0, 0, 0, 0], ALLOWED),
+        // Which socket it is to be nobody sees here: refused for one, it is for all.
+        (number("socketcall"), [1, 0, 0, 0, 0], 79),
+        (number("listen"), [0, 5, 0, 0, 0], 80),
+        (number("socketcall"), [4, 5, 0, 0, 0], 80),
+        (number("socketcall"), [4, 6, 0, 0, 0], ALLOWED),
+        (number("getpid"), [0, 0, 0xffff_ffff, 0, 0], 81),
+        (number("getpid"), [0, 0, 0xffff_fffe, 0, 0], ALLOWED),
+    ];
+    let questions = asked.map(|(number, arguments, _)| (number, arguments));
+    let Some(answers) = probe::answers_to_i386(&["--security-opt", &option], &questions) else { return };
+    for (number, arguments, expected) in asked {
+        assert_eq!(answers[&(number, arguments)], expected, "{number} {arguments:?}");
+    }
+}
+
 #[test]
 fn seccomp_profiles_that_are_none_are_told_in_a_line() {
     let dir = tempfile::tempdir().unwrap();
@@ -180,6 +258,14 @@ fn seccomp_profiles_that_are_none_are_told_in_a_line() {
         ("{\"defaultAction\": \"SCMP_ACT_ALLOW\",\n \"syscalls\": [{\"names\": [1]}]}", "line 2 column"),
         ("{\"defaultAction\": \"ALLOW\"}", "unknown variant `ALLOW`"),
         ("{\"defaultAction\": \"\u{1b}[31m\"}", "control character"),
+        (
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_ABACUS"]}"#,
+            r#""SCMP_ARCH_ABACUS" is not known"#,
+        ),
+        (
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86"], "archMap": [{"architecture": "SCMP_ARCH_X86_64"}]}"#,
+            "architectures and archMap",
+        ),
         ("{\"defaultAction\": \"SCMP_ACT_NOTIFY\"}", "leaves each call to another process"),
         ("{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"defaultErrnoRet\": 5000}", "no errno above 4095"),
         ("{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"defaultErrnoRet\": -1}", "line 1 column"),

@@ -52,14 +52,23 @@ impl Profile {
 
 /// The names of this machine's calls, as our own table has them.
 pub fn numbers() -> BTreeMap<u32, String> {
+    column(if cfg!(target_arch = "x86_64") { 0 } else { 2 })
+}
+
+/// And of those that 32-bit programs make on x86-64.
+pub fn numbers_of_i386() -> BTreeMap<u32, String> {
+    column(1)
+}
+
+fn column(machine: usize) -> BTreeMap<u32, String> {
     let table = include_str!("../../src/filter/calls.rs");
     let mut numbers = BTreeMap::new();
     for entry in table.split("(\"").skip(1) {
         let entry: Vec<_> = entry.split(')').next().unwrap().split(", ").collect();
-        let [name, x86_64, aarch64] = entry[..] else { continue };
-        let number = if cfg!(target_arch = "x86_64") { x86_64 } else { aarch64 };
-        if let Ok(number) = number.parse() {
-            numbers.insert(number, name.trim_end_matches('"').to_owned());
+        let [name, columns @ ..] = &entry[..] else { continue };
+        if let Ok(number) = columns[machine].parse() {
+            let before = numbers.insert(number, name.trim_end_matches('"').to_owned());
+            assert_eq!(before, None, "{number} is {name}, too");
         }
     }
     assert!(numbers.len() > 300, "{numbers:?}");
@@ -72,4 +81,9 @@ pub fn number(name: &str) -> u32 {
 
 pub fn number_here(name: &str) -> Option<u32> {
     numbers().into_iter().find(|(_, known)| known == name).map(|(number, _)| number)
+}
+
+pub fn number_of_i386(name: &str) -> u32 {
+    let number = numbers_of_i386().into_iter().find(|(_, known)| known == name);
+    number.unwrap_or_else(|| panic!("no call {name}")).0
 }

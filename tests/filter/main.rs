@@ -1,6 +1,8 @@
 //! The seccomp filter, asked by the kernel about every system call: what a container is answered by default, held
 //! against podman's default profile, and what becomes of profiles in files.
 
+#[path = "../lab/i386.rs"]
+mod i386;
 #[path = "../lab/mod.rs"]
 mod lab;
 
@@ -51,9 +53,20 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("setns", "podman's profile has it in two lists, once as allowed; docker's as ours"),
 ];
 
+/// And those that only 32-bit programs have, under the numbers of i386.
+#[rustfmt::skip]
+const DIFFERENCES_OF_I386: &[(&str, &str)] = &[
+    ("umount", "as umount2; docker's as ours"),
+    ("signal sigaction sigpending sigsuspend readdir", "older than those that programs make today; docker's as ours"),
+    ("io_pgetevents_time64", "as io_pgetevents; docker's as ours"),
+];
+
 /// Every number there could be on this machine, by name where it has one.
 fn named() -> BTreeMap<u32, String> {
-    let names = judge::numbers();
+    all_numbers(judge::numbers())
+}
+
+fn all_numbers(names: BTreeMap<u32, String>) -> BTreeMap<u32, String> {
     // The kernel makes two of them whatever a filter says, and they end a program that is not traced.
     let kept = |number: &u32| !names.get(number).is_some_and(|name| name.ends_with("probe"));
     (0..600)
@@ -68,19 +81,40 @@ fn default_answers(flags: &[&str]) -> Option<Answers> {
 
 #[test]
 fn seccomp_numbers_are_the_kernels() {
-    let headers = ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h"];
-    let Some(header) = headers.iter().find_map(|file| std::fs::read_to_string(file).ok()) else {
-        return lab::skip_this("the kernel's header is missing: apt-get install linux-libc-dev");
-    };
-    let ours: BTreeMap<_, _> = judge::numbers().into_iter().map(|(number, name)| (name, number)).collect();
-    for line in header.lines() {
-        let mut words = line.split_whitespace().skip(1);
-        let (Some(name), Some(Ok(number))) = (words.next(), words.next().map(str::parse::<u32>)) else {
-            continue;
+    for (file, ours) in [("unistd_64.h", judge::numbers()), ("unistd_32.h", judge::numbers_of_i386())] {
+        let headers = ["/usr/include/x86_64-linux-gnu/asm", "/usr/include/asm"];
+        let header = headers.iter().find_map(|dir| std::fs::read_to_string(Path::new(dir).join(file)).ok());
+        let Some(header) = header else {
+            return lab::skip_this("the kernel's header is missing: apt-get install linux-libc-dev");
         };
-        let Some(name) = name.strip_prefix("__NR_") else { continue };
-        assert_eq!(ours.get(name), Some(&number), "{name}");
+        let ours: BTreeMap<_, _> = ours.into_iter().map(|(number, name)| (name, number)).collect();
+        for line in header.lines() {
+            let mut words = line.split_whitespace().skip(1);
+            let (Some(name), Some(Ok(number))) = (words.next(), words.next().map(str::parse::<u32>)) else {
+                continue;
+            };
+            let Some(name) = name.strip_prefix("__NR_") else { continue };
+            assert_eq!(ours.get(name), Some(&number), "{file} {name}");
+        }
     }
+}
+
+/// Where it says something else than podman's, by name.
+fn differing(names: &BTreeMap<u32, String>, ours: &Answers) -> BTreeMap<String, String> {
+    let podmans = Profile::read(PODMANS);
+    let mut differ = BTreeMap::new();
+    for (number, name) in names {
+        let (ours, theirs) =
+            (ours[&(*number, [0; 5])], podmans.answer(name, &[0; 6], probe::DEFAULT_CAPABILITIES));
+        if ours != theirs {
+            differ.insert(name.clone(), format!("ours {ours}, podman's {theirs}"));
+        }
+    }
+    differ
+}
+
+fn listed(differences: &[(&'static str, &str)]) -> BTreeSet<&'static str> {
+    differences.iter().flat_map(|(names, _)| names.split_whitespace()).collect()
 }
 
 #[test]
@@ -91,24 +125,29 @@ fn seccomp_default_is_podmans_but_for_what_is_listed() {
         );
     }
     let Some(ours) = default_answers(&[]) else { return };
-    let podmans = Profile::read(PODMANS);
-    let listed: BTreeSet<&str> = DIFFERENCES.iter().flat_map(|(names, _)| names.split_whitespace()).collect();
-    let mut differ = BTreeSet::new();
-    let mut undeclared = vec![];
-    for (number, name) in named() {
-        let theirs = podmans.answer(&name, &[0; 6], probe::DEFAULT_CAPABILITIES);
-        if ours[&(number, [0; 5])] != theirs {
-            differ.insert(name.clone());
-            if !listed.contains(name.as_str()) {
-                undeclared.push(format!("{name}: ours {}, podman's {theirs}", ours[&(number, [0; 5])]));
-            }
-        }
-    }
-    assert!(undeclared.is_empty(), "nobody says why: {undeclared:?}");
+    let mut differ = differing(&named(), &ours);
+    let same: Vec<_> =
+        listed(DIFFERENCES).into_iter().filter(|name| differ.remove(*name).is_none()).collect();
+    assert!(differ.is_empty(), "nobody says why: {differ:?}");
     // Those with arguments: clone for a namespace, a socket to the hypervisor.
     let looks_at = ["clone", "socket"];
+    assert!(same.iter().all(|name| looks_at.contains(name)), "they do not differ: {same:?}");
+}
+
+#[test]
+fn seccomp_default_for_32_bit_programs_is_podmans_but_for_what_is_listed() {
+    if !Path::new(PODMANS).exists() {
+        return lab::skip_this(
+            "podman's profile is missing: apt-get install golang-github-containers-common",
+        );
+    }
+    let names = all_numbers(judge::numbers_of_i386());
+    let Some(ours) = probe::answers_to_i386(&[], &plain(names.keys().copied())) else { return };
+    let mut differ = differing(&names, &ours);
     let same: Vec<_> =
-        listed.into_iter().filter(|name| !differ.contains(*name) && !looks_at.contains(name)).collect();
+        listed(DIFFERENCES_OF_I386).into_iter().filter(|name| differ.remove(*name).is_none()).collect();
+    differ.retain(|name, _| !listed(DIFFERENCES).contains(name.as_str()));
+    assert!(differ.is_empty(), "nobody says why: {differ:?}");
     assert!(same.is_empty(), "they do not differ: {same:?}");
 }
 
@@ -172,17 +211,78 @@ fn seccomp_default_heeds_capabilities() {
     assert!(with_all.values().all(|answer| *answer == libc::EPERM), "{with_all:?}");
 }
 
+/// In an image that is made for them, and by their own numbers.
+#[test]
+fn seccomp_default_lets_32_bit_programs_run_in_their_images() {
+    let Some(image) = i386::image() else { return };
+    let runs = |flags: &[&str], image: &str| {
+        let words = [&["run"], flags, &[image, "sh", "-c", "/bin/i386; echo $?"]].concat();
+        text(&rubber(words).output().unwrap().stdout)
+    };
+    let ends = |code: i32| format!("{}{code}\n", i386::SAYS);
+    assert_eq!(runs(&[], image), ends(libc::EPERM));
+    assert_eq!(runs(&["--cap-add", "SYS_ADMIN"], image), ends(i386::UNFILTERED));
+    assert_eq!(runs(&["--security-opt", "seccomp=unconfined"], image), ends(i386::UNFILTERED));
+    assert_eq!(runs(&["--security-opt", "no-new-privileges"], image), ends(libc::EPERM));
+    assert_eq!(runs(&["--privileged", "--security-opt", "seccomp=builtin"], image), ends(i386::UNFILTERED));
+    // In any other the first call is the end.
+    let dir = tempfile::tempdir().unwrap();
+    i386::program(&dir.path().join("i386"));
+    let volume = format!("{}:/bin/i386:ro", dir.path().join("i386").display());
+    assert_eq!(runs(&["-v", &volume], "busybox"), "159\n");
+}
+
+/// Whoever joins such a container is under the same filter.
+#[test]
+fn seccomp_is_the_same_for_32_bit_programs_that_join_later() {
+    let Some(image) = i386::image() else { return };
+    let name = format!("filtered-386-{}", std::process::id());
+    let started = rubber(["run", "-d", "--name", &name, image, "busybox", "sleep", "100"]).output().unwrap();
+    assert!(started.status.success(), "{started:?}");
+    let joined = rubber(["exec", &name, "/bin/i386"]).output().unwrap();
+    let removed = rubber(["rm", "-f", &name]).output().unwrap();
+    assert!(removed.status.success(), "{removed:?}");
+    assert_eq!((text(&joined.stdout).as_str(), joined.status.code()), (i386::SAYS, Some(libc::EPERM)));
+}
+
+/// What a 32-bit call asks for is seen where its arguments are, and not where they are in memory.
+#[test]
+fn seccomp_arguments_of_32_bit_programs_are_looked_at() {
+    let number = judge::number_of_i386;
+    let (vsock, new_user) = (libc::AF_VSOCK as u64, libc::CLONE_NEWUSER as u64);
+    let asked = [
+        (number("clone"), [libc::SIGCHLD as u64, 0, 0, 0, 0], ALLOWED),
+        (number("clone"), [new_user, 0, 0, 0, 0], libc::EPERM),
+        (number("clone3"), [0; 5], libc::ENOSYS),
+        (number("personality"), [0xffff_ffff, 0, 0, 0, 0], ALLOWED),
+        (number("personality"), [0x4_0000, 0, 0, 0, 0], libc::EPERM),
+        (number("socket"), [libc::AF_INET as u64, 1, 0, 0, 0], ALLOWED),
+        (number("socket"), [vsock, 1, 0, 0, 0], libc::EPERM),
+        (number("socketcall"), [1, 0, 0, 0, 0], ALLOWED),
+        (number("ipc"), [23, 0, 0, 0, 0], ALLOWED),
+    ];
+    let questions: Vec<_> = asked.iter().map(|(number, arguments, _)| (*number, *arguments)).collect();
+    let Some(answers) = probe::answers_to_i386(&[], &questions) else { return };
+    for (number, arguments, expected) in asked {
+        assert_eq!(answers[&(number, arguments)], expected, "{number} {arguments:x?}");
+    }
+}
+
 #[test]
 fn seccomp_refuses_other_machines_calls() {
     let Some(outcomes) = probe::foreign(&[]) else { return };
-    if let Some(old) = outcomes.get("int80") {
-        assert_eq!(*old, KILLED, "a 32-bit call was answered");
-        let open = probe::foreign(&["--security-opt", "seccomp=unconfined"]).unwrap();
-        assert_ne!(open["int80"], KILLED, "this kernel has no 32-bit calls, and the test says nothing");
-    }
     assert_eq!(outcomes["x32"], libc::ENOSYS);
     assert_eq!(outcomes["beyond"], libc::ENOSYS);
     assert_eq!(outcomes["minus one"], libc::ENOSYS);
+    // A profile that names no other machine: a 32-bit call is the end.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("profile.json");
+    std::fs::write(&file, r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#).unwrap();
+    let old = |option: &str| probe::foreign(&["--security-opt", option]).unwrap().get("int80").copied();
+    if old("seccomp=unconfined").is_none_or(|open| open == KILLED) {
+        return lab::skip_this("this kernel does not run 32-bit x86 programs");
+    }
+    assert_eq!(old(&format!("seccomp={}", file.display())), Some(KILLED), "a 32-bit call was answered");
 }
 
 /// Seccomp and no_new_privs as /proc has them: mode, filters of ours, and the promise.
@@ -276,7 +376,7 @@ fn setuid_programs_are_what_they_were_unless_it_is_promised_away() {
 fn seccomp_differences_are_in_the_docs() {
     let docs =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/seccomp.md")).unwrap();
-    for (names, why) in DIFFERENCES {
+    for (names, why) in [DIFFERENCES, DIFFERENCES_OF_I386].concat() {
         let row = format!(
             "| {} | {why} |",
             names.split_whitespace().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ")

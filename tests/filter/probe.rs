@@ -2,7 +2,10 @@
 //! is never made. For that it loads a filter of its own, which hands what is asked to a second thread; and of two
 //! filters the stricter one is heard, so only what rubber's allows ever gets there.
 
-use super::lab::{rubber, text};
+use super::{
+    i386,
+    lab::{rubber, text},
+};
 use nix::{errno::Errno, libc};
 use std::{collections::BTreeMap, io::Write, path::Path};
 
@@ -42,11 +45,23 @@ pub fn plain(numbers: impl IntoIterator<Item = u32>) -> Vec<Question> {
 
 /// Asks in a container that is run with `flags`; none, and loudly, where no probe can run.
 pub fn answers(flags: &[&str], questions: &[Question]) -> Option<Answers> {
+    answers_to("", BUSYBOX, flags, questions)
+}
+
+/// The same of the calls that a 32-bit program makes, which a 64-bit one can make, too; in an image of such programs.
+pub fn answers_to_i386(flags: &[&str], questions: &[Question]) -> Option<Answers> {
+    answers_to(OF_I386, i386::image()?, flags, questions)
+}
+
+const BUSYBOX: &str = "busybox";
+const OF_I386: &str = "i386,";
+
+fn answers_to(machine: &str, image: &str, flags: &[&str], questions: &[Question]) -> Option<Answers> {
     let list: Vec<_> = questions
         .iter()
         .map(|(number, arguments)| format!("{number}:{}", arguments.map(|word| word.to_string()).join(":")))
         .collect();
-    let said = probe(flags, &list.join(","))?;
+    let said = probe(image, flags, &format!("{machine}{}", list.join(",")))?;
     let mut answers = Answers::new();
     for line in said.lines().filter_map(|line| line.strip_prefix("answer ")) {
         let numbers: Vec<i64> = line
@@ -66,7 +81,7 @@ pub fn answers(flags: &[&str], questions: &[Question]) -> Option<Answers> {
 
 /// What becomes of calls by the numbers of other machines; made, so they are harmless ones.
 pub fn foreign(flags: &[&str]) -> Option<BTreeMap<String, i32>> {
-    let said = probe(flags, "foreign")?;
+    let said = probe(BUSYBOX, flags, "foreign")?;
     let lines = said.lines().filter_map(|line| line.strip_prefix("foreign "));
     Some(
         lines
@@ -76,13 +91,13 @@ pub fn foreign(flags: &[&str]) -> Option<BTreeMap<String, i32>> {
     )
 }
 
-fn probe(flags: &[&str], asked: &str) -> Option<String> {
-    probe_in(&std::env::current_exe().unwrap(), flags, asked)
+fn probe(image: &str, flags: &[&str], asked: &str) -> Option<String> {
+    probe_in(&std::env::current_exe().unwrap(), image, flags, asked)
 }
 
 /// Who this program is when it is `program`, which may have a setuid bit.
 pub fn effective_user(program: &Path, flags: &[&str]) -> String {
-    let said = probe_in(program, flags, "user").unwrap();
+    let said = probe_in(program, BUSYBOX, flags, "user").unwrap();
     said.lines().find_map(|line| line.strip_prefix("user ")).unwrap().to_owned()
 }
 
@@ -119,13 +134,13 @@ pub fn session_keyrings() -> [i64; 2] {
     })
 }
 
-fn probe_in(program: &Path, flags: &[&str], asked: &str) -> Option<String> {
+fn probe_in(program: &Path, image: &str, flags: &[&str], asked: &str) -> Option<String> {
     let volume = format!("{}:/probe:ro", program.display());
     let asked = format!("RUBBER_PROBE={asked}");
     let mut words = vec!["run", "-v", &volume, "-e", &asked];
     words.extend(flags);
     words.extend([
-        "busybox",
+        image,
         "/probe",
         "--exact",
         "probe::asks_when_it_is_one",
@@ -151,11 +166,15 @@ fn asks_when_it_is_one() {
             out += &format!("foreign {name} {answer}\n");
         }
     } else {
+        let is_of_i386 = asked.starts_with(OF_I386);
         let questions: Vec<Vec<u64>> = asked
+            .trim_start_matches(OF_I386)
             .split(',')
             .map(|question| question.split(':').map(|word| word.parse().unwrap()).collect())
             .collect();
-        for (question, answer) in questions.iter().zip(ask(questions.clone())) {
+        for (question, answer) in
+            questions.iter().zip(ask(questions.clone(), if is_of_i386 { ask_as_i386 } else { ask_as_usual }))
+        {
             let arguments: Vec<_> = question[1..].iter().map(u64::to_string).collect();
             out += &format!("answer {} {answer} {}\n", question[0], arguments.join(" "));
         }
@@ -171,21 +190,13 @@ pub fn session_keyring() -> i64 {
 }
 
 /// One thread asks, and another one answers what came through.
-fn ask(questions: Vec<Vec<u64>>) -> Vec<i32> {
+fn ask(questions: Vec<Vec<u64>>, ask: fn(&[u64]) -> i32) -> Vec<i32> {
     let (sender, receiver) = std::sync::mpsc::channel();
     let (done, end) = std::sync::mpsc::channel();
     let asker = std::thread::spawn(move || {
         let listener = load_own_filter();
         sender.send(listener).unwrap();
-        let ask = |question: &Vec<u64>| {
-            let word = |n: usize| question[n] as libc::c_long;
-            // SAFETY: the call is answered by a filter and never made.
-            let answer =
-                unsafe { libc::syscall(word(0), word(1), word(2), word(3), word(4), word(5), QUESTION) };
-            assert_eq!(answer, -1, "{question:?} was made");
-            Errno::last_raw()
-        };
-        let answers: Vec<i32> = questions.iter().map(ask).collect();
+        let answers: Vec<i32> = questions.iter().map(|question| ask(question)).collect();
         done.send(()).unwrap();
         answers
     });
@@ -194,6 +205,44 @@ fn ask(questions: Vec<Vec<u64>>) -> Vec<i32> {
         answer_one(listener);
     }
     asker.join().unwrap()
+}
+
+fn ask_as_usual(question: &[u64]) -> i32 {
+    let word = |n: usize| question[n] as libc::c_long;
+    // SAFETY: the call is answered by a filter and never made.
+    let answer = unsafe { libc::syscall(word(0), word(1), word(2), word(3), word(4), word(5), QUESTION) };
+    assert_eq!(answer, -1, "{question:?} was made");
+    Errno::last_raw()
+}
+
+/// By an interrupt, with half of each argument.
+#[cfg(target_arch = "x86_64")]
+fn ask_as_i386(question: &[u64]) -> i32 {
+    let words: Vec<u32> = question.iter().chain(&[QUESTION]).map(|word| *word as u32).collect();
+    let answer: u64;
+    // SAFETY: seven words are read. The call is answered by a filter and never made; what it changes is named, but
+    // for the two registers that are the compiler's, which are put back.
+    unsafe {
+        std::arch::asm!(
+            "push rbx", "push rbp",
+            "mov ebx, [rax + 4]", "mov ecx, [rax + 8]", "mov edx, [rax + 12]",
+            "mov esi, [rax + 16]", "mov edi, [rax + 20]", "mov ebp, [rax + 24]",
+            "mov eax, [rax]",
+            "int 0x80",
+            "pop rbp", "pop rbx",
+            inlateout("rax") words.as_ptr() as u64 => answer,
+            out("rcx") _, out("rdx") _, out("rsi") _, out("rdi") _,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    let errno = -(answer as i32);
+    assert!(errno > 0, "{question:?} was made");
+    errno
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn ask_as_i386(_: &[u64]) -> i32 {
+    unreachable!("there is no such way here")
 }
 
 const SET_LISTENER: u64 = 8;
@@ -207,9 +256,11 @@ fn load_own_filter() -> i32 {
     let last = 16 + 8 * 5;
     let program = [
         load(last),
-        is(QUESTION, 0, 3),
+        is(QUESTION, 0, 4),
         load(last + 4),
-        is(QUESTION >> 32, 0, 1),
+        is(QUESTION >> 32, 1, 0),
+        // A 32-bit call has no upper half.
+        is(0, 0, 1),
         answer(libc::SECCOMP_RET_USER_NOTIF),
         answer(libc::SECCOMP_RET_ALLOW),
     ];

@@ -1,6 +1,6 @@
 //! Fields of a config.json that one test each is enough for, and what clients ask for about them.
 
-use crate::{bundle::Bundle, bundle::bundle, lab};
+use crate::{bundle::Bundle, bundle::bundle, i386, lab};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 use std::{
@@ -125,6 +125,38 @@ fn another_process_is_asked_about_a_call() {
         config["linux"]["seccomp"]["syscalls"][0]["names"] = json!(["write"]);
     });
     assert!(bundle.fails(&["create", "c"]).contains("the runtime calls it itself"));
+}
+
+/// 32-bit programs run where the list has them, by their own numbers, and end at their first call where it has not.
+///
+/// spec: config-linux.md, Seccomp
+#[test]
+fn architectures_are_whose_calls_are_answered() {
+    let bundle = bundle!();
+    if !i386::program(&bundle.root().join("i386")) {
+        return lab::skip_this(i386::NOT_HERE);
+    }
+    bundle.edit(|config| {
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77 }],
+        });
+    });
+    let set = |list: Value| bundle.edit(|config| config["linux"]["seccomp"]["architectures"] = list);
+    for (list, expected) in [
+        (json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]), "hello\n77"),
+        // This machine's own are always answered: the shell's, too.
+        (json!(["SCMP_ARCH_X86"]), "hello\n77"),
+        (json!(["SCMP_ARCH_X86_64"]), "159"),
+        (json!(["SCMP_ARCH_X32", "SCMP_ARCH_S390X", "SCMP_ARCH_LOONGARCH64"]), "159"),
+        (json!([]), "159"),
+        (json!(null), "159"),
+    ] {
+        set(list.clone());
+        assert_eq!(prints(&bundle, "/i386; echo $?"), expected, "{list}");
+    }
+    set(json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_ABACUS"]));
+    assert!(bundle.fails(&["create", "c"]).contains("SCMP_ARCH_ABACUS"));
 }
 
 /// One call is answered with EACCES; returns what came with the listener.

@@ -1,5 +1,7 @@
 //! The OCI runtime command line: by hand, and driven by podman, containerd and its plugin for Kubernetes.
 
+#[path = "../lab/i386.rs"]
+mod i386;
 #[path = "../lab/mod.rs"]
 mod lab;
 

@@ -259,6 +259,12 @@ fn features_are_told() {
     assert!(has(&told["mountOptions"], "ridmap") && has(&told["mountOptions"], "rro"));
     assert!(has(&told["linux"]["namespaces"], "time"));
     assert!(has(&told["linux"]["seccomp"]["actions"], "SCMP_ACT_NOTIFY"));
+    let archs = if cfg!(target_arch = "x86_64") {
+        json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"])
+    } else {
+        json!(["SCMP_ARCH_AARCH64"])
+    };
+    assert_eq!(told["linux"]["seccomp"]["archs"], archs);
     assert_eq!(told["linux"]["mountExtensions"]["idmap"]["enabled"], true);
     assert_eq!(told["linux"]["cgroup"]["systemd"], true);
     assert_eq!(told["linux"]["intelRdt"]["enabled"], false);

@@ -1,7 +1,8 @@
 //! `rubber run --dry-run --format oci`: the config.json it prints starts the container that `rubber run` would, under
 //! rubber-oci, runc and crun. Each container tells what it sees, and all have to tell the same.
 
-use crate::{bundle::Bundle, bundle::bundle, lab};
+use crate::{bundle::Bundle, bundle::bundle, i386, lab};
+use serde_json::{Value, json};
 use std::{
     fs,
     path::Path,
@@ -219,6 +220,35 @@ fn differences(runtime: &str, ours: &str, theirs: &str) -> Vec<String> {
     let missing = ours.iter().filter(|line| !theirs.contains(line)).map(|line| format!("- {line}"));
     let more = theirs.iter().filter(|line| !ours.contains(line)).map(|line| format!("+ {line}"));
     missing.chain(more).filter(|line| !is_own(line)).collect()
+}
+
+/// The filter of an image of 32-bit programs is for those as well, and for other runtimes.
+#[test]
+fn a_printed_config_json_says_whose_calls_are_answered() {
+    let bundle = bundle!();
+    let Some(image) = i386::image() else { return };
+    let filter = |image: &str| {
+        let output = lab::rubber(["run", "--dry-run", "--format", "oci", image, "true"]).output().unwrap();
+        let config: Value = serde_json::from_slice(&output.stdout).unwrap();
+        config["linux"]["seccomp"].clone()
+    };
+    let here = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86_64" } else { "SCMP_ARCH_AARCH64" };
+    assert_eq!(filter("busybox")["architectures"], json!([here]));
+    let written = filter(image);
+    assert_eq!(written["architectures"], json!([here, "SCMP_ARCH_X86"]));
+    assert!(i386::program(&bundle.root().join("i386")));
+    bundle.edit(|config| {
+        config["linux"]["seccomp"] = written;
+        // crun knows no newer one.
+        config["ociVersion"] = json!("1.0.0");
+    });
+    bundle.command("/i386; echo $?");
+    for runtime in ["rubber-oci", "runc", "crun"] {
+        if runtime == "rubber-oci" || lab::has(runtime) {
+            let output = start(&bundle, runtime);
+            assert_eq!(lab::text(&output.stdout), format!("{}1\n", i386::SAYS), "{runtime}: {output:?}");
+        }
+    }
 }
 
 #[test]

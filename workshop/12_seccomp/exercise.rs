@@ -3,7 +3,7 @@
 use super::Layer;
 use crate::{
     config::Config,
-    filter::{self, Filter, KILL_PROCESS, bpf, errno},
+    filter::{Filter, KILL_PROCESS, bpf, errno},
     learn::not_yet,
     sys,
 };
@@ -43,10 +43,9 @@ pub fn load(config: &Config) -> Result<()> {
         true => config.capabilities.clone(),
         false => caps::all().into_iter().collect(),
     };
-    let policy = match &config.seccomp {
-        Filter::Profile(profile) => profile.policy(&capabilities)?,
-        _ => filter::default_policy(&capabilities),
-    };
+    // 32-bit programs are let in by some profiles and for some images: the same as here, for each machine.
+    let policies = config.seccomp.policies(&capabilities)?;
+    let [policy] = &policies[..] else { return sys::seccomp_filter(&bpf::whole(&policies)) };
     // Step 2: begin a program, a vec![] of instructions that `bpf` makes: end a process that makes another machine's calls, and have those of x32 be unknown.
     not_yet(2)?;
     // Step 3: answer the calls of this machine as the policy says.

@@ -44,6 +44,7 @@ impl Run {
         let mut limits = self.limits.limits()?;
         limits.warn_without(layers);
         let defaults = image.and_then(|image| image.config.config().clone()).unwrap_or_default();
+        let made_for = image.map(|image| image.config.architecture().to_string()).unwrap_or_default();
         let found = self.namespaces.find(layers, store)?;
         let hostname = self.hostname(&id, &found)?;
         // Whoever may do all may open all devices.
@@ -96,9 +97,9 @@ impl Run {
             is_born_in_group: Default::default(),
             capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
             seccomp: match security.seccomp {
-                Some(filter) => filter,
+                Some(filter) => filter.for_programs_of(&made_for),
                 None if self.privileged => Filter::Unconfined,
-                None => Filter::Default,
+                None => Filter::Default.for_programs_of(&made_for),
             },
             no_new_privileges: security.no_new_privileges,
             apparmor: security.apparmor,

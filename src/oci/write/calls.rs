@@ -5,8 +5,8 @@ use crate::{
     filter::{
         Comparison::{self, *},
         Condition, Filter,
-        calls::{GROUPS, Verdict},
-        is_here,
+        calls::{Call, GROUPS, Verdict},
+        machine::{self, Machine},
     },
     layers::Layer,
 };
@@ -20,24 +20,23 @@ pub fn filter(config: &Config) -> Result<Option<Value>> {
         true => config.capabilities.clone(),
         false => caps::all().into_iter().collect(),
     };
-    let mut filter = match &config.seccomp {
-        Filter::Unconfined => return Ok(None),
-        Filter::Default => by_default(&capabilities),
-        Filter::Profile(profile) => profile.plain(&capabilities)?,
-    };
-    let machine = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86_64" } else { "SCMP_ARCH_AARCH64" };
-    filter["architectures"] = json!([machine]);
-    Ok(Some(filter))
+    Ok(match &config.seccomp {
+        Filter::Unconfined => None,
+        Filter::Default => Some(by_default(&capabilities, &[machine::HERE])),
+        Filter::DefaultOfAll => Some(by_default(&capabilities, machine::ALL)),
+        Filter::Profile(profile) => Some(profile.plain(&capabilities)?),
+    })
 }
 
 /// `filter::default_policy`, turned round: a config.json has one answer for the rest, which is EPERM here, as that is
 /// what a call with the wrong argument gets. Calls that nobody knows are beyond the list, and there a runtime answers
 /// ENOSYS by itself.
-fn by_default(capabilities: &[Capability]) -> Value {
+fn by_default(capabilities: &[Capability], machines: &[Machine]) -> Value {
     let has = |one_of: &[Capability]| one_of.iter().any(|capability| capabilities.contains(capability));
     let (mut allowed, mut missing, mut conditional) = (vec![], vec![], vec![]);
     for group in GROUPS {
-        let names = group.calls.iter().filter(|call| is_here(call)).map(|call| call.0);
+        let is_here = |call: &&Call| machines.iter().any(|machine| machine.number(call).is_some());
+        let names = group.calls.iter().filter(is_here).map(|call| call.0);
         match group.verdict {
             Verdict::Allowed => allowed.extend(names),
             Verdict::With(one_of) | Verdict::If(_, one_of) | Verdict::Missing(one_of) if has(one_of) => {
@@ -57,7 +56,10 @@ fn by_default(capabilities: &[Capability]) -> Value {
     if !missing.is_empty() {
         entries.push(json!({ "names": missing, "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOSYS }));
     }
-    json!({ "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": libc::EPERM, "syscalls": entries })
+    let machines: Vec<_> = machines.iter().copied().map(Machine::name).collect();
+    json!({
+        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": libc::EPERM, "architectures": machines, "syscalls": entries
+    })
 }
 
 fn argument(Condition { argument, is }: &Condition) -> Value {

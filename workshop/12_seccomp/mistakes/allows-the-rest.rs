@@ -1,10 +1,10 @@
 //! Wrong: what is bad is listed, and the rest allowed.
 
 pub fn load(config: &Config) -> Result<()> {
-    let mut policy = filter::default_policy(&config.capabilities);
-    let unshare = filter::numbered("unshare");
+    let mut policy = config.seccomp.policies(&config.capabilities)?.remove(0);
+    let unshare = policy.machine.numbered("unshare");
     policy.calls.retain(|number, _| Some(*number) == unshare);
-    policy.others = filter::ALLOW;
+    policy.others = crate::filter::ALLOW;
     let mut program = vec![
         bpf::load_machine(),
         bpf::skip_if_equal(MACHINE),

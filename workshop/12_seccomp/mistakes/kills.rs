@@ -1,7 +1,7 @@
 //! Wrong: a call that is refused is the end of the program.
 
 pub fn load(config: &Config) -> Result<()> {
-    let mut policy = filter::default_policy(&config.capabilities);
+    let mut policy = config.seccomp.policies(&config.capabilities)?.remove(0);
     for rule in policy.calls.values_mut().flat_map(std::rc::Rc::make_mut) {
         if rule.action == errno(libc::EPERM) {
             rule.action = KILL_PROCESS;

@@ -1,7 +1,7 @@
 //! Wrong: the number is taken for the machine.
 
 pub fn load(config: &Config) -> Result<()> {
-    let policy = filter::default_policy(&config.capabilities);
+    let policy = config.seccomp.policies(&config.capabilities)?.remove(0);
     let mut program = vec![
         bpf::load_number(),
         bpf::skip_if_equal(MACHINE),
