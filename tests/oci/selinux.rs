@@ -64,7 +64,7 @@ fn labels_are_on_its_processes_keys_and_mounts_and_confine_it() {
     let told = told().replace('\0', "");
     let refused = |at: &str| format!("sh: can't create {at}/x: Permission denied\n");
     assert_eq!(told, format!("{PROCESS}\n1\n/dev/shm\n{}{}end\n", refused("/shared"), refused("/own")));
-    for (place, label) in [
+    for (place, wanted) in [
         ("dev", FILES),
         ("dev/pts", FILES),
         ("dev/shm", FILES),
@@ -75,14 +75,13 @@ fn labels_are_on_its_processes_keys_and_mounts_and_confine_it() {
         ("shared", "u:object_r:host:s0"),
         ("proc", "u:object_r:host:s0"),
     ] {
-        let there =
-            xattr::get_deref(format!("{root}/{place}"), "security.selinux").unwrap().unwrap_or_default();
-        assert_eq!(String::from_utf8_lossy(&there).trim_end_matches('\0'), label, "{place}");
+        assert_eq!(label(&format!("{root}/{place}")), wanted, "{place}");
     }
     // By a pipe: a file of the host's it may not write.
     let inside = bundle.rubber(&["exec", "c", "cat", "/proc/self/attr/current"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&inside.stdout).trim_end_matches('\0'), PROCESS);
     bundle.ok(&["delete", "--force", "c"]);
+    in_a_user_namespace(&bundle);
     for (field, name) in [("process", "selinuxLabel"), ("linux", "mountLabel")] {
         let before = bundle.read();
         bundle.edit(|config| config[field][name] = json!("u:r:nobody:s0"));
@@ -91,6 +90,33 @@ fn labels_are_on_its_processes_keys_and_mounts_and_confine_it() {
         bundle.write(&before);
     }
     bundle.nothing_is_left("c");
+}
+
+/// There the kernel lets only some filesystems be labelled when they are mounted.
+fn in_a_user_namespace(bundle: &Bundle) {
+    let before = bundle.read();
+    bundle.edit(|config| {
+        let others = json!({ "containerID": 1, "hostID": 100_001, "size": 65535 });
+        let ids = json!([{ "containerID": 0, "hostID": 0, "size": 1 }, others]);
+        config["linux"]["uidMappings"] = ids.clone();
+        config["linux"]["gidMappings"] = ids;
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+    });
+    bundle.command("cat /proc/self/attr/current >/dev/shm/told; sleep 60");
+    bundle.ok(&["run", "--detach", "c"]);
+    let root = format!("/proc/{}/root", bundle.state("c")["pid"]);
+    let told = || fs::read_to_string(format!("{root}/dev/shm/told")).unwrap_or_default();
+    bundle.wait_for("its label", || told().trim_end_matches('\0') == PROCESS);
+    for place in ["dev", "dev/pts", "dev/mqueue", "long"] {
+        assert_eq!(label(&format!("{root}/{place}")), FILES, "{place}");
+    }
+    bundle.ok(&["delete", "--force", "c"]);
+    bundle.write(&before);
+}
+
+fn label(file: &str) -> String {
+    let there = xattr::get_deref(file, "security.selinux").unwrap().unwrap_or_default();
+    String::from_utf8_lossy(&there).trim_end_matches('\0').to_owned()
 }
 
 #[test]
