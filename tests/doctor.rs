@@ -357,7 +357,8 @@ fn with_switch(name: &str, value: &str) -> Option<Report> {
     let prepare = format!(
         "mkdir r; mount --rbind / r; mount -t tmpfs k r/proc/sys/kernel; echo {value} >r/proc/sys/kernel/{name}"
     );
-    if !root() || !possible(&format!("cd $(mktemp -d); unshare -m sh -ec '{prepare}'")) {
+    let tried = format!("d=$(mktemp -d); trap 'rmdir $d/r $d' EXIT; cd $d; unshare -m sh -ec '{prepare}'");
+    if !root() || !possible(&tried) {
         return None;
     }
     let bed = Bed::new();
