@@ -2,11 +2,12 @@
 //! it executed, must not come by a way to write to the program on the host (CVE-2019-5736).
 
 use crate::{
+    place::is,
     sys,
     sys::mounts::{NODEV, NOSUID, RDONLY, mount_setattr, open_tree_alone},
 };
 use anyhow::{Context, Result, bail};
-use nix::{fcntl::AtFlags, sys::memfd::MFdFlags, unistd::execveat};
+use nix::{errno::Errno, fcntl::AtFlags, sys::memfd::MFdFlags, unistd::execveat};
 use std::{
     ffi::{CStr, CString, OsString},
     fs::{File, read_link},
@@ -15,7 +16,12 @@ use std::{
         unix::ffi::OsStringExt,
     },
     path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
 };
+
+/// How long pages may be held.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const OWN: &str = "/proc/self/exe";
 
@@ -44,8 +50,22 @@ fn copied() -> Result<OwnedFd> {
     let mut program = File::open(OWN).context("cannot read our own program: is /proc mounted?")?;
     let mut copy = File::from(copy);
     std::io::copy(&mut program, &mut copy)?;
-    sys::fcntl_seal(&copy)?;
+    seal(&copy)?;
     Ok(copy.into())
+}
+
+/// EBUSY is for as long as anything holds a page of it. Nobody else has the file: it is the kernel itself, which moves or
+/// counts pages, and on a busy machine is not done within the 0.15 s that it waits for that (mm/memfd.c).
+fn seal(copy: &File) -> Result<()> {
+    let begin = Instant::now();
+    loop {
+        match sys::fcntl_seal(copy) {
+            Err(error) if is(&error, Errno::EBUSY) && begin.elapsed() < PATIENCE => {
+                sleep(Duration::from_millis(1))
+            }
+            done => return done,
+        }
+    }
 }
 
 /// The mount goes when nobody runs the program any more; until then it is ours alone, as the descriptor ends with execve(2).
