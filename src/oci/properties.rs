@@ -38,7 +38,7 @@ fn property(name: &str, text: &str) -> Result<Property> {
     let is_name = name.len() > 2 && name.chars().all(|c| c.is_ascii_alphabetic());
     ensure!(is_name, "{name:?} is no name of a property");
     let mut text = Text(text);
-    let value = text.value(None)?;
+    let value = text.value()?;
     text.end()?;
     // systemd's own files say seconds, of what its bus has microseconds of.
     let (name, value) = match name.strip_suffix("Sec").filter(|rest| !rest.ends_with('U')) {
@@ -69,53 +69,69 @@ impl Value {
 /// What is not read yet.
 struct Text<'a>(&'a str);
 
-impl Text<'_> {
-    /// Of the type that was said before it, or else of the one that it looks like.
-    fn value(&mut self, said: Option<&str>) -> Result<Value> {
+impl<'a> Text<'a> {
+    /// Of the type that is said before it, or else of the one that it looks like.
+    fn value(&mut self) -> Result<Value> {
+        let said = self.said()?;
+        if self.0.starts_with('[') { self.array(said) } else { self.single(said) }
+    }
+
+    /// A type is said once: `uint64`, or as a signature, `@t`.
+    fn said(&mut self) -> Result<Option<&'a str>> {
         self.0 = self.0.trim_start();
         if let Some(rest) = self.0.strip_prefix('@') {
             let (signature, rest) = rest.split_once(' ').context("there is no value behind the type")?;
-            self.0 = rest;
-            return self.value(Some(signature));
+            self.0 = rest.trim_start();
+            return Ok(Some(signature));
         }
+        let (word, rest) = self.0.split_at(self.word());
+        let known = TYPES.iter().find(|(name, _)| *name == word);
+        Ok(known.map(|(_, signature)| {
+            self.0 = rest.trim_start();
+            *signature
+        }))
+    }
+
+    /// How many bytes of it are a word or a number.
+    fn word(&self) -> usize {
+        self.0.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c)).unwrap_or(self.0.len())
+    }
+
+    /// None of its elements is an array: so nothing here goes deeper than this.
+    fn array(&mut self, said: Option<&str>) -> Result<Value> {
+        let of = said.map(|signature| signature.strip_prefix('a').context("it is no array")).transpose()?;
+        let (mut of, mut count, mut words) = (of.map(str::to_owned), 0, vec![]);
+        self.0 = self.0[1..].trim_start();
+        while !self.0.starts_with(']') {
+            let said = self.said()?;
+            ensure!(!self.0.starts_with('['), "an array in an array is not known here");
+            let element = self.single(said.or(of.as_deref()))?;
+            ensure!(of.is_none_or(|of| of == element.signature), "its elements are not of one type");
+            of = Some(element.signature);
+            words.extend(element.words);
+            count += 1;
+            self.0 = self.0.trim_start();
+            match self.0.strip_prefix(',') {
+                Some(rest) => self.0 = rest.trim_start(),
+                None => ensure!(self.0.starts_with(']'), "the array has no end"),
+            }
+        }
+        self.0 = &self.0[1..];
+        let of = of.context("of what is this array? @as [] is one of strings")?;
+        ensure!(TYPES.iter().any(|(_, known)| *known == of), "an array of the type {of} is not known here");
+        words.insert(0, count.to_string());
+        Ok(Value { signature: format!("a{of}"), words })
+    }
+
+    fn single(&mut self, said: Option<&str>) -> Result<Value> {
         match self.0.chars().next() {
             None => bail!("there is no value"),
-            Some('[') => self.array(said),
             Some(quote @ ('\'' | '"')) => {
                 let words = vec![self.quoted(quote)?];
                 scalar(said.unwrap_or("s"), "sog", words)
             }
             Some(_) => self.bare(said),
         }
-    }
-
-    fn array(&mut self, said: Option<&str>) -> Result<Value> {
-        let mut of = match said {
-            Some(signature) => Some(signature.strip_prefix('a').context("it is no array")?.to_owned()),
-            None => None,
-        };
-        let (mut count, mut words) = (0, vec![]);
-        self.0 = &self.0[1..];
-        loop {
-            self.0 = self.0.trim_start();
-            if let Some(rest) = self.0.strip_prefix(']') {
-                self.0 = rest;
-                break;
-            }
-            let element = self.value(of.as_deref())?;
-            ensure!(!element.signature.starts_with('a'), "an array in an array is not known here");
-            of = Some(element.signature);
-            words.extend(element.words);
-            count += 1;
-            self.0 = self.0.trim_start();
-            match self.0.strip_prefix(',') {
-                Some(rest) => self.0 = rest,
-                None => ensure!(self.0.starts_with(']'), "the array has no end"),
-            }
-        }
-        let of = of.context("of what is this array? @as [] is one of strings")?;
-        words.insert(0, count.to_string());
-        Ok(Value { signature: format!("a{of}"), words })
     }
 
     fn quoted(&mut self, quote: char) -> Result<String> {
@@ -139,13 +155,8 @@ impl Text<'_> {
     }
 
     fn bare(&mut self, said: Option<&str>) -> Result<Value> {
-        let end =
-            self.0.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c)).unwrap_or(self.0.len());
-        let (word, rest) = self.0.split_at(end);
+        let (word, rest) = self.0.split_at(self.word());
         self.0 = rest;
-        if let Some((_, signature)) = TYPES.iter().find(|(name, _)| *name == word) {
-            return self.value(Some(signature));
-        }
         let words = vec![word.to_owned()];
         match word {
             "true" | "false" => scalar(said.unwrap_or("b"), "b", words),
@@ -200,6 +211,12 @@ mod tests {
             ("After", "['a'", "no end"),
             ("After", "['a', 1]", "not of the type s"),
             ("After", "[['a']]", "an array in an array"),
+            ("After", &"[".repeat(1 << 20), "an array in an array"),
+            ("After", &"@as [".repeat(1 << 20), "an array in an array"),
+            ("IOWeight", &"byte ".repeat(1 << 20), "a text is in quotes"),
+            ("AllowedCPUs", "[byte 7, int32 1]", "of one type"),
+            ("After", "@a{sv} []", "of the type {sv}"),
+            ("After", "@ 5", "not of the type"),
             ("IOWeight", "uint64 'a'", "not of the type t"),
             ("IOWeight", "@t", "no value"),
             ("IOWeight", "é", "a text is in quotes"),
