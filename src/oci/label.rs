@@ -22,7 +22,7 @@ pub fn known(field: &str, label: Option<&String>) -> Result<Option<String>> {
 }
 
 /// config-linux.md, "Mount Label": all of a new filesystem is labelled so, unless its options say otherwise.
-pub fn all_mounts(label: Option<&String>, mounts: &mut [Mount]) {
+pub fn on_mounts(label: Option<&String>, mounts: &mut [Mount]) {
     for mount in mounts {
         if let (Some(label), What::New { fstype, options, .. }) = (label, &mut mount.what) {
             let is_free = fstype != SETTABLE && !FIXED.contains(&fstype.as_str());
@@ -34,7 +34,7 @@ pub fn all_mounts(label: Option<&String>, mounts: &mut [Mount]) {
 }
 
 /// Of the queues, only the directory: each queue is labelled when it is made.
-pub fn root_of(tree: &OwnedFd, fstype: &str, label: Option<&String>) -> Result<()> {
+pub fn on_root(tree: &OwnedFd, fstype: &str, label: Option<&String>) -> Result<()> {
     let Some(label) = label.filter(|_| fstype == SETTABLE) else { return Ok(()) };
     let by_number = format!("/proc/self/fd/{}", tree.as_raw_fd());
     xattr::set_deref(by_number, "security.selinux", label.as_bytes())

@@ -6,11 +6,12 @@ use crate::{
     config::Config,
     image,
     layers::masks,
-    place::{Kind, is_directory, not_proc, open, place as find},
+    place::{Kind, is, is_directory, not_proc, open, place as find},
     sys::{self, mounts::*},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use nix::{
+    errno::Errno,
     fcntl::OFlag,
     mount::{MntFlags, MsFlags},
     sys::stat::{Mode, fchmod, fstat},
@@ -109,7 +110,7 @@ fn take(config: &Config, what: &What) -> Result<Option<OwnedFd>> {
             configure(&filesystem, options)?;
             fsconfig_create(&filesystem)?;
             let tree = fsmount(&filesystem, 0)?;
-            label::root_of(&tree, fstype, config.bundle.mount_label.as_ref())?;
+            label::on_root(&tree, fstype, config.bundle.mount_label.as_ref())?;
             Ok(Some(tree))
         }
         What::Link(_) | What::Again(_) => Ok(None),
@@ -187,11 +188,18 @@ fn one(root: &OwnedFd, mount: &Mount, trees: &mut VecDeque<OwnedFd>) -> Result<(
 fn again(root: &OwnedFd, mount: &Mount, options: &Options) -> Result<()> {
     let place = open(root, &mount.target)?;
     if !options.is_empty() {
-        let filesystem = fspick(&place).context("is there a mount?")?;
+        let filesystem = fspick(&place).map_err(no_mount)?;
         configure(&filesystem, options)?;
         fsconfig_reconfigure(&filesystem)?;
     }
-    attributes(&place, &mount.how).context("is there a mount?")
+    attributes(&place, &mount.how).map_err(no_mount)
+}
+
+fn no_mount(error: Error) -> Error {
+    match is(&error, Errno::EINVAL) {
+        true => error.context("remount: is anything mounted there, by an entry before this one?"),
+        false => error,
+    }
 }
 
 /// A link in the root would have /proc somewhere else, and what hides parts of it in the wrong place.

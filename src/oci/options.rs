@@ -56,6 +56,10 @@ pub fn mount(mount: &oci_spec::runtime::Mount, bundle: &Path) -> Result<Mount> {
             ensure!(!source.as_os_str().is_empty(), "a bind mount needs a source");
             Ok(bundle.join(&source))
         };
+        ensure!(
+            !(read.again && read.how.copies_up),
+            "remount and tmpcopyup: what is mounted already gets no copy"
+        );
         let what = match (read.bind, fstype.as_str()) {
             // Of what it has been, nothing is new but the options.
             _ if read.again => What::Again(read.own),

@@ -58,7 +58,7 @@ pub fn config(id: &str, given: &Given, groups: &[Group]) -> Result<Config> {
     );
     let mut mounts = mounts(spec, bundle, groups)?;
     let mount_label = label::known("linux.mountLabel", linux.mount_label().as_ref())?;
-    label::all_mounts(mount_label.as_ref(), &mut mounts);
+    label::on_mounts(mount_label.as_ref(), &mut mounts);
     let dir = rootfs(spec, bundle)?;
     let takes_hosts = has(CloneFlags::CLONE_NEWUSER) || namespaces::is_nested();
     let nodes = nodes(linux)?;

@@ -115,7 +115,7 @@ fn a_mount_is_mounted_again_with_other_options() {
     fs::write(bundle.dir.join("volume/x"), "").unwrap();
     add(json!([{ "destination": "/home", "options": ["remount", "ro"] }]));
     let error = bundle.fails(&["run", "c"]);
-    assert!(error.contains("\"/home\": is there a mount?"), "{error}");
+    assert!(error.contains("\"/home\": remount: is anything mounted there"), "{error}");
     bundle.nothing_is_left("c");
 }
 

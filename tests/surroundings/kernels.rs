@@ -111,15 +111,15 @@ fn kernels_that_hold_a_page_for_a_moment_are_waited_for() {
     if !lab::is_root() || !lab::has("strace") {
         return lab::skip_this("it takes strace, and root");
     }
-    let trace = lab::scratch().join(format!("rubber-trace-{}", std::process::id()));
+    let trace = tempfile::NamedTempFile::new().unwrap();
     let traced = |faults: &[&str]| {
         let rubber = rubber(["run", "--init", "busybox", "echo", "hi"]);
         let mut strace = Command::new("strace");
         // A mount of the program would do without a copy.
         strace.args(["-qq", "-e", "trace=fcntl,open_tree", "-e", "inject=open_tree:error=EPERM:when=1"]);
-        strace.args(faults.iter().flat_map(|fault| ["-e", *fault])).arg("-o").arg(&trace);
+        strace.args(faults.iter().flat_map(|fault| ["-e", *fault])).arg("-o").arg(trace.path());
         let output = strace.arg(rubber.get_program()).args(rubber.get_args()).output().unwrap();
-        (output, fs::read_to_string(&trace).unwrap_or_default())
+        (output, fs::read_to_string(trace.path()).unwrap_or_default())
     };
     let (output, calls) = traced(&[]);
     if text(&output.stderr).contains("ptrace") {
@@ -129,7 +129,6 @@ fn kernels_that_hold_a_page_for_a_moment_are_waited_for() {
     let first =
         calls.lines().filter(|line| line.starts_with("fcntl(")).position(|line| is_seal(&line)).unwrap() + 1;
     let (output, calls) = traced(&[&format!("inject=fcntl:error=EBUSY:when={first}..{}", first + 2)]);
-    fs::remove_file(&trace).unwrap();
     assert_eq!(text(&output.stdout), "hi\n", "{output:?}");
     assert_eq!(calls.lines().filter(is_seal).count(), 4, "{calls}");
 }

@@ -44,6 +44,7 @@ impl Run {
         let mut limits = self.limits.limits()?;
         limits.warn_without(layers);
         let defaults = image.and_then(|image| image.config.config().clone()).unwrap_or_default();
+        let usual = if self.privileged { Filter::Unconfined } else { Filter::Default };
         let made_for = image.map(|image| image.config.architecture().to_string()).unwrap_or_default();
         let found = self.namespaces.find(layers, store)?;
         let hostname = self.hostname(&id, &found)?;
@@ -96,11 +97,7 @@ impl Run {
             first: Default::default(),
             is_born_in_group: Default::default(),
             capabilities: privileges::capabilities(&self.cap_add, &self.cap_drop, self.privileged, layers)?,
-            seccomp: match security.seccomp {
-                Some(filter) => filter.for_programs_of(&made_for),
-                None if self.privileged => Filter::Unconfined,
-                None => Filter::Default.for_programs_of(&made_for),
-            },
+            seccomp: security.seccomp.unwrap_or(usual).for_programs_of(&made_for),
             no_new_privileges: security.no_new_privileges,
             apparmor: security.apparmor,
             selinux: security.selinux,
