@@ -1,11 +1,11 @@
-//! Removing a directory that somebody else has filled: an archive, or a container.
+//! Removing a directory that another process has filled, and may be changing still: an archive's, a container's.
 
 use crate::{container::supervise, ids::Ids, layers::userns, sys};
 use anyhow::{Context, Error, Result, bail, ensure};
 use nix::{
-    dir::Dir,
+    dir::{Dir, OwningIter},
     errno::Errno,
-    fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2},
+    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat},
     sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat},
     unistd::{UnlinkatFlags, geteuid, unlinkat},
 };
@@ -21,9 +21,8 @@ use std::{
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-/// Removes `path` and all below it. Follows no link, crosses no mount (it stops
-/// with an error there), and needs no memory for depth: `while mkdir a; cd a`
-/// makes trees that are deeper than any path is long.
+/// Removes `path` and all below it. Follows no link, crosses no mount (it stops with an error there), and is done with
+/// any depth: `while mkdir a; cd a` makes trees that are deeper than any path is long.
 pub fn remove_tree(path: &Path) -> Result<()> {
     let removed = match remove_path(path) {
         Err(error) if is_denied(&error) => as_root_of_ours("remover", || remove_path(path)),
@@ -62,50 +61,125 @@ fn remove_path(path: &Path) -> Result<()> {
 
 /// Removes `name` and everything below it, and refuses to step onto another mount.
 ///
-/// What somebody else has removed meanwhile is not an error: the script of a killed rubber cleans up after itself.
+/// The tree may be another process's to change meanwhile, by a descriptor or a name of its own: so what is held is
+/// acted on, and nothing else. What has vanished by then is not an error; what is there again is removed again, but
+/// not for ever.
 pub fn remove(parent: impl AsFd, name: &OsStr) -> Result<()> {
-    while !gone(&parent, name)? {
-        if let Some(directory) = step_into(&parent, name, Path::new(name))? {
-            empty(directory, name)?;
+    let mut left = MOST;
+    for _ in 0..ROUNDS {
+        if gone(&parent, name)? {
+            return Ok(());
+        }
+        if let Some(top) = step_into(&parent, name, Path::new(name))? {
+            Emptying { top: &top, moved: 0, left: &mut left }.all(name)?;
         }
     }
-    Ok(())
+    bail!(FILLED)
 }
 
-/// One directory is open at a time and the way back is `..`: an image may be nested deeper than we may have files open.
-fn empty(mut at: OwnedFd, name: &OsStr) -> Result<()> {
-    let mut path = PathBuf::from(name);
-    let mut depth = 0;
-    loop {
-        match first_full(&at)? {
-            Some(child) => {
-                path.push(&child);
-                match step_into(&at, &child, &path)? {
-                    Some(directory) => (at, depth) = (directory, depth + 1),
-                    None => _ = path.pop(),
+/// So many directories are open at a time. What is deeper is moved up to the top of the tree, and emptied from there.
+const DEPTH: usize = 32;
+
+/// A directory that is still not empty then is filled by another process.
+const ROUNDS: usize = 100;
+
+/// So many names are removed at a time: a process that adds as many elsewhere in the tree meanwhile keeps us no longer.
+const MOST: u64 = 20_000_000;
+
+const FILLED: &str =
+    "another process adds to it all the time\n        end that first, and then: rubber clean";
+
+/// A tree that is being emptied, never by going up: after a rename `..` is another directory than the one we came
+/// from, which may be the host's. So the way back is kept open, and as a tree may be deeper than we may have files
+/// open (and than any path is long), what lies too deep is renamed to the top, which is kept open, too.
+struct Emptying<'a> {
+    top: &'a OwnedFd,
+    /// How many directories were renamed to the top.
+    moved: usize,
+    left: &'a mut u64,
+}
+
+/// A directory on the way down.
+struct Level {
+    name: OsString,
+    directory: OwnedFd,
+    entries: OwningIter,
+}
+
+impl Emptying<'_> {
+    fn all(mut self, name: &OsStr) -> Result<()> {
+        self.below(self.top.try_clone()?, name)?;
+        let mut done = 0;
+        while done < self.moved {
+            let name = moved_name(done);
+            if let Some(directory) = step_into(self.top, &name, Path::new(&name))? {
+                self.below(directory, &name)?;
+            }
+            done += 1;
+        }
+        Ok(())
+    }
+
+    /// Each name once: one that another process has put back is left, for the next round.
+    fn below(&mut self, directory: OwnedFd, name: &OsStr) -> Result<()> {
+        let mut open = vec![Level::new(directory, name)?];
+        while let Some(last) = open.last_mut() {
+            let Some(child) = last.next_full(self.left)? else {
+                let emptied = open.pop();
+                if let (Some(above), Some(emptied)) = (open.last(), emptied) {
+                    gone(&above.directory, &emptied.name)?;
                 }
-            }
-            None if depth == 0 => return Ok(()),
-            None => {
-                at = openat(&at, "..", DIRECTORY, Mode::empty()).context("openat(\"..\")")?;
-                depth -= 1;
-                path.pop();
+                continue;
+            };
+            let names = open.iter().map(|level| &level.name);
+            let path: PathBuf = names.chain([&child]).collect();
+            let parent = &open[open.len() - 1].directory;
+            if let Some(directory) = step_into(parent, &child, &path)?
+                && !(open.len() >= DEPTH && self.moves_up(parent, &child))
+            {
+                open.push(Level::new(directory, &child)?);
             }
         }
+        Ok(())
+    }
+
+    /// By now its owner may write in it, which is what it takes to give it another `..`. Where a rename is refused all the
+    /// same, it is emptied where it is.
+    fn moves_up(&mut self, parent: &OwnedFd, child: &OsStr) -> bool {
+        let moved = renameat(parent, child, self.top, moved_name(self.moved).as_os_str()).is_ok();
+        self.moved += usize::from(moved);
+        moved
     }
 }
 
-/// Unlinks everything in the directory up to the first directory that is not empty, and returns that one's name.
-fn first_full(directory: &OwnedFd) -> Result<Option<OsString>> {
-    let mut dir = Dir::openat(directory, ".", DIRECTORY, Mode::empty()).context("openat(\".\")")?;
-    for entry in dir.iter() {
-        let entry = entry.context("getdents64()")?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name != "." && name != ".." && !gone(directory, name)? {
-            return Ok(Some(name.to_owned()));
-        }
+fn moved_name(number: usize) -> OsString {
+    format!(".rubber-removes-{number}").into()
+}
+
+impl Level {
+    fn new(directory: OwnedFd, name: &OsStr) -> Result<Level> {
+        let entries = Dir::openat(&directory, ".", DIRECTORY, Mode::empty()).context("openat(\".\")")?;
+        Ok(Level { name: name.to_owned(), directory, entries: entries.into_iter() })
     }
-    Ok(None)
+
+    /// Unlinks everything up to the next directory that is not empty, and returns that one's name.
+    fn next_full(&mut self, left: &mut u64) -> Result<Option<OsString>> {
+        for entry in &mut self.entries {
+            let entry = match entry {
+                Err(Errno::ENOENT) => break, // another process has removed the directory
+                entry => entry.context("getdents64()")?,
+            };
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            *left = left.checked_sub(1).context(FILLED)?;
+            if !gone(&self.directory, name)? {
+                return Ok(Some(name.to_owned()));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Unlinks `name`; false when it is a directory with something in it.
@@ -124,9 +198,39 @@ fn gone(parent: impl AsFd, name: &OsStr) -> Result<bool> {
     }
 }
 
-/// The same before Linux 5.6: whoever is open says which mount it is on (proc_pid_fdinfo(5)).
-fn open_on_the_same_mount(parent: impl AsFd, name: &OsStr) -> nix::Result<OwnedFd> {
-    let opened = openat(&parent, name, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())?;
+/// Opens a directory that is about to be emptied, and makes sure that its owner may; `None` when it has vanished, or
+/// is no directory any more.
+fn step_into(parent: impl AsFd, name: &OsStr, path: &Path) -> Result<Option<OwnedFd>> {
+    let open = |flags| open_on_the_same_mount(&parent, name, flags);
+    let opened = match open(DIRECTORY) {
+        Err(Errno::EACCES) => open(DIRECTORY | OFlag::O_PATH).and_then(|closed| {
+            // Of the directory that is held: its name may be a link's by now, which fchmodat(2) would follow.
+            let itself = format!("/proc/self/fd/{}", closed.as_raw_fd());
+            fchmodat(AT_FDCWD, itself.as_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+            openat(&closed, ".", DIRECTORY, Mode::empty())
+        }),
+        other => other,
+    };
+    let opened = match opened {
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
+        Err(Errno::EXDEV) => return mount_point(path.as_os_str()),
+        other => other.with_context(|| format!("openat2({path:?}, RESOLVE_NO_XDEV)"))?,
+    };
+    if fstat(&opened)?.st_mode & 0o700 != 0o700 {
+        fchmod(&opened, Mode::S_IRWXU).context("fchmod(0700)")?;
+    }
+    Ok(Some(opened))
+}
+
+fn open_on_the_same_mount(parent: impl AsFd, name: &OsStr, flags: OFlag) -> nix::Result<OwnedFd> {
+    // NO_XDEV sees bind mounts of the same filesystem too, which st_dev does not.
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_XDEV);
+    match openat2(&parent, name, how) {
+        Err(Errno::ENOSYS) => {}
+        opened => return opened,
+    }
+    // Before Linux 5.6: what is open says which mount it is on (proc_pid_fdinfo(5)).
+    let opened = openat(&parent, name, flags, Mode::empty())?;
     let mount = |file: BorrowedFd| {
         let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()));
         let about = about.map_err(|_| Errno::EXDEV)?;
@@ -137,30 +241,4 @@ fn open_on_the_same_mount(parent: impl AsFd, name: &OsStr) -> nix::Result<OwnedF
 
 fn mount_point<T>(name: &OsStr) -> Result<T> {
     bail!("{name:?} is a mount point: unmount it first, rubber removes nothing across a mount")
-}
-
-/// Opens a directory that is about to be emptied, and makes sure that its owner may; `None` when it has vanished.
-fn step_into(parent: impl AsFd, name: &OsStr, path: &Path) -> Result<Option<OwnedFd>> {
-    // NO_XDEV sees bind mounts of the same filesystem too, which st_dev does not.
-    let how = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_NO_XDEV);
-    let open = || match openat2(&parent, name, how) {
-        Err(Errno::ENOSYS) => open_on_the_same_mount(&parent, name),
-        opened => opened,
-    };
-    let opened = match open() {
-        Err(Errno::EACCES) => {
-            // It is a directory, so the flag, which follows links, has none to follow.
-            fchmodat(&parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink).and_then(|()| open())
-        }
-        other => other,
-    };
-    let opened = match opened {
-        Err(Errno::ENOENT) => return Ok(None),
-        Err(Errno::EXDEV) => return mount_point(path.as_os_str()),
-        other => other.with_context(|| format!("openat2({path:?}, RESOLVE_NO_XDEV)"))?,
-    };
-    if fstat(&opened)?.st_mode & 0o700 != 0o700 {
-        fchmod(&opened, Mode::S_IRWXU).context("fchmod(0700)")?;
-    }
-    Ok(Some(opened))
 }

@@ -5,6 +5,7 @@ mod lab;
 
 mod hostile;
 mod options;
+mod renamed;
 mod tied;
 mod words;
 
