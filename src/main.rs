@@ -39,6 +39,7 @@ mod seal;
 mod setuid;
 mod show;
 mod step;
+mod subgroups;
 mod surroundings;
 
 use std::process::ExitCode;

@@ -304,8 +304,8 @@ pub fn parse(file: &Path, text: &str) -> Result<Option<Record>> {
 
 fn remove_groups(record: &Record) -> Result<()> {
     let place = &record.config.cgroup;
-    cgroup::remove_freezer(place)?;
-    place.groups.iter().rev().try_for_each(|group| cgroup::remove_group(&group.dir))
+    let freezer = cgroup::remove_freezer(place);
+    freezer.and(cgroup::remove_groups(place.groups.iter().map(|group| &*group.dir)))
 }
 
 /// Whoever holds this sees no record half made.

@@ -12,6 +12,7 @@ use crate::{
     config::{Config, Limits},
     narrate,
     place::{is, is_there},
+    subgroups,
     sys::{self, Cradle},
 };
 use anyhow::{Context, Error, Result, bail};
@@ -19,7 +20,7 @@ use nix::{
     errno::Errno,
     mount::MsFlags,
     sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs},
-    unistd::{AccessFlags, Pid, access},
+    unistd::{AccessFlags, access},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -294,22 +295,36 @@ pub fn remove_freezer(place: &Place) -> Result<()> {
     }
 }
 
-/// Removes a group, and whoever is still in it: without a pid namespace a
-/// command may have left processes behind. No error where there is no group.
+/// Removes them all, from the last to the first: one that cannot be removed does not keep the others.
+pub fn remove_groups<'a>(groups: impl DoubleEndedIterator<Item = &'a Path>) -> Result<()> {
+    groups.rev().map(remove_group).fold(Ok(()), Result::and)
+}
+
+/// So many groups below one of ours are removed, and so many milliseconds may pass without one that goes.
+const MOST: usize = 100_000;
+const PATIENCE: usize = 1000;
+
+/// Removes a group, those that the container has made below it, and the processes that are still in them: without a pid
+/// namespace a command may have left some behind. No error where there is no group.
 pub fn remove_group(dir: &Path) -> Result<()> {
-    // In version 1 what is frozen cannot be killed.
-    let _ = std::fs::OpenOptions::new()
-        .write(true)
-        .open(dir.join("freezer.state"))
-        .and_then(|mut state| std::io::Write::write_all(&mut state, b"THAWED"));
-    for _ in 0..1000 {
-        match sys::rmdir(dir) {
-            Err(error) if error.downcast_ref() == Some(&Errno::EBUSY) => {}
-            Err(error) if error.downcast_ref() == Some(&Errno::ENOENT) => return Ok(()),
-            done => return done,
+    let is_gone = || match sys::rmdir(dir) {
+        Err(error) if is(&error, Errno::EBUSY) => Ok(false),
+        Err(error) if is(&error, Errno::ENOENT) => Ok(true),
+        done => done.map(|()| true),
+    };
+    if is_gone()? {
+        return Ok(());
+    }
+    let group = sys::open_directory(dir)?;
+    let (mut removed, mut waited) = (0, 0);
+    while removed < MOST && waited < PATIENCE {
+        subgroups::end_members(&group)?;
+        match subgroups::remove(&group)? {
+            0 => waited += 1,
+            some => (removed, waited) = (removed + some, 0),
         }
-        for pid in read_to_string(dir.join("cgroup.procs"))?.lines() {
-            let _ = sys::kill(Pid::from_raw(pid.parse()?), nix::libc::SIGKILL);
+        if is_gone()? {
+            return Ok(());
         }
         std::thread::sleep(Duration::from_millis(1));
     }

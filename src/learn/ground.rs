@@ -130,11 +130,7 @@ fn is_dead(group: &Path) -> bool {
 
 /// Removes each group, all groups below it, and whoever is still in one.
 pub fn remove_groups(groups: &[PathBuf]) -> Result<()> {
-    for group in groups {
-        remove_groups(&below(group))?;
-        cgroup::remove_group(group)?;
-    }
-    Ok(())
+    cgroup::remove_groups(groups.iter().map(|group| &**group))
 }
 
 fn below(group: &Path) -> Vec<PathBuf> {

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     config::{Config, DeviceRule},
     filter::ebpf::{self, Answer},
-    layers::cgroup::{Version, remove_group, version},
+    layers::cgroup::{Version, remove_groups, version},
     sys::{self, Cradle, mounts::RDONLY},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -327,19 +327,7 @@ fn members(dir: &Path) -> Result<Vec<i32>> {
 
 /// With groups that the container made below.
 pub fn remove(groups: &[Group]) -> Result<()> {
-    groups.iter().try_for_each(|group| remove_below(&group.dir))
-}
-
-/// Few have anything in them or below them: so that is looked for when the kernel says so.
-fn remove_below(dir: &Path) -> Result<()> {
-    match sys::rmdir(dir) {
-        Err(error) if error.downcast_ref() == Some(&Errno::EBUSY) => {
-            below(dir)?.iter().try_for_each(|dir| remove_below(dir))?;
-            remove_group(dir)
-        }
-        Err(error) if error.downcast_ref() == Some(&Errno::ENOENT) => Ok(()),
-        done => done,
-    }
+    remove_groups(groups.iter().map(|group| &*group.dir))
 }
 
 fn below(dir: &Path) -> Result<Vec<PathBuf>> {

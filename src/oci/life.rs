@@ -305,8 +305,10 @@ pub fn delete_remains(states: &States, id: &str) -> Result<()> {
 }
 
 fn clear(container: &Container) -> Result<()> {
-    cgroup::remove(&container.record.groups)?;
-    container.record.unit.as_ref().map_or(Ok(()), Unit::stop)?;
+    let groups = cgroup::remove(&container.record.groups);
+    let unit = container.record.unit.as_ref().map_or(Ok(()), Unit::stop);
+    // It stays known until all that it names is gone.
+    groups.and(unit)?;
     container.remove()
 }
 

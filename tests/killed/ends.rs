@@ -112,3 +112,53 @@ fn files_of_another_user_inside_are_removed() {
     assert_eq!(text(&clean().stdout), format!("removed container {id}\n"));
     assert_nothing("what guest had made");
 }
+
+/// Groups that a container has made below its own, in trees it may write to: some with processes, some deeper than any
+/// path is long.
+#[test]
+fn groups_made_inside_are_removed() {
+    let _turn = alone();
+    if limits().is_empty() || !is_root() {
+        return lab::skip_this("it takes groups of its own, and root to write in them");
+    }
+    let before = lab::ledger();
+    let wide = "for tree in /sys/fs/cgroup /sys/fs/cgroup/*; do
+            [ -f $tree/cgroup.procs ] && mkdir -p $tree/a/b/c $tree/a/d $tree/e && : >/made
+        done
+        [ -e /made ]";
+    // Twice as far as one path goes.
+    let long = "a_group/".repeat(480);
+    let deep = format!(
+        "cd /sys/fs/cgroup; [ -d pids ] && cd pids
+        mkdir -p {long} && cd {long} && mkdir -p {long}"
+    );
+    let busy = "for tree in /sys/fs/cgroup /sys/fs/cgroup/*; do
+            [ -f $tree/cgroup.procs ] || continue
+            mkdir -p $tree/a/b && { sleep 300 & } && echo $! >$tree/a/b/cgroup.procs && : >/made
+        done
+        [ -e /made ]";
+    for (flags, script) in [
+        (vec!["--privileged"], wide),
+        (vec!["--privileged"], &deep),
+        (vec!["--privileged"], busy),
+        (vec!["--privileged", "--without", "pid"], busy),
+    ] {
+        let begin = Instant::now();
+        let output = run(&flags, script).output().unwrap();
+        assert!(output.status.success(), "{flags:?} {script}: {output:?}");
+        assert_nothing(script);
+        assert_balanced(&before);
+        // What is in the way goes at once: it is not waited for.
+        assert!(begin.elapsed() < Duration::from_secs(10), "{script}: {:?}", begin.elapsed());
+    }
+    // One whose rubber was killed is swept as well.
+    let mut host = Host::start(&mut run(&["--privileged"], &format!("{wide} && exec sleep 300")));
+    host.wait_for("sleep");
+    host.0.kill().unwrap();
+    host.0.wait().unwrap();
+    assert_gone("a container that was killed");
+    let swept = clean();
+    assert!(swept.status.success(), "{swept:?}");
+    assert_nothing("swept");
+    assert_balanced(&before);
+}

@@ -77,6 +77,11 @@ fn page() -> String {
          it.\nThis page is made of them (`RUBBER_TEST_WRITE=1 cargo test --test oci conformance`), and a test fails when it is \
          stale.\nA test that is named here passes, or the change does not land.\n\n",
     );
+    page.push_str(
+        "A container that is created and never started waits without end, as with runc: also when the process that would \
+         have started it was killed.\n`rubber-oci list` shows it as `created`, and `rubber-oci delete ID` ends it. So does \
+         `rubber-oci kill ID KILL`; its pid 1 has no handler for any other signal.\n\n",
+    );
     let _ = writeln!(
         page,
         "Beside these, {} things that people do with podman, {} as ordinary users, {} with buildah, {} with containerd's `ctr` and {} that a\nkubelet does with its CRI plugin are \

@@ -217,3 +217,66 @@ fn who_comes_at_once_finds_it_started_and_may_delete_it_when_its_output_ends() {
         bundle.nothing_is_left("c");
     }
 }
+
+/// The first group cannot be removed while something is mounted there, as this command alone sees it.
+#[test]
+fn a_group_that_cannot_be_removed_keeps_no_other() {
+    let bundle = bundle!();
+    bundle.command("true");
+    bundle.ok(&["create", "c"]);
+    bundle.ok(&["start", "c"]);
+    bundle.wait_for("its end", || bundle.state("c")["status"] == "stopped");
+    let record: Value =
+        serde_json::from_slice(&fs::read(bundle.dir.join("states/c/record")).unwrap()).unwrap();
+    let groups = record["groups"].as_array().unwrap().iter().map(|group| group["dir"].as_str().unwrap());
+    let groups: Vec<_> = groups.map(PathBuf::from).filter(|dir| dir.exists()).collect();
+    for stuck in [&groups[0], &groups[groups.len() - 1]] {
+        let script = "mount --bind \"$1\" \"$1\" && shift && exec \"$@\"";
+        let mut delete = std::process::Command::new("unshare");
+        delete.args(["-m", "sh", "-c", script, "sh"]).arg(stuck).arg(bundle.dir.join("rubber-oci"));
+        delete.arg("--root").arg(bundle.dir.join("states")).args(["delete", "c"]);
+        let output = delete.output().unwrap();
+        assert!(!output.status.success(), "{output:?}");
+        let said = lab::text(&output.stderr);
+        assert!(said.contains(&*stuck.to_string_lossy()), "{said}");
+        let left: Vec<_> = groups.iter().filter(|dir| dir.exists()).collect();
+        assert_eq!(left, [stuck], "{said}");
+        assert_eq!(bundle.state("c")["status"], "stopped", "it stays known");
+        for dir in &groups {
+            let _ = fs::create_dir(dir);
+        }
+    }
+    bundle.ok(&["delete", "c"]);
+    bundle.nothing_is_left("c");
+}
+
+/// As with runc: who would have started it is gone, and a start may come all the same. So it waits, without end, and
+/// whatever ends a container ends it.
+/// spec: runtime.md, Create
+#[test]
+fn created_and_never_started_it_waits_until_it_is_deleted() {
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    for words in [&["delete", "c"][..], &["delete", "--force", "c"], &["kill", "c", "KILL"]] {
+        let mut starter = std::process::Command::new("sh");
+        starter.args(["-c", "\"$@\" && echo made && read never", "sh"]);
+        let create = bundle.rubber(&["create", "c"]);
+        starter.arg(create.get_program()).args(create.get_args()).current_dir(&bundle.dir);
+        // What waits has our streams.
+        let out = bundle.dir.join("out");
+        let mut starter =
+            starter.stdin(Stdio::piped()).stdout(fs::File::create(&out).unwrap()).spawn().unwrap();
+        bundle.wait_for("a created container", || fs::read_to_string(&out).unwrap() == "made\n");
+        starter.kill().unwrap();
+        starter.wait().unwrap();
+        let pid = bundle.state("c")["pid"].to_string();
+        // A pid 1 without a handler sees no such signal.
+        bundle.ok(&["kill", "c", "TERM"]);
+        sleep(Duration::from_millis(100));
+        assert_eq!(bundle.state("c")["status"], "created");
+        bundle.ok(words);
+        bundle.wait_for("its end", || !is_there(&pid));
+        bundle.ok(&["delete", "--force", "c"]);
+        bundle.nothing_is_left("c");
+    }
+}
