@@ -16,16 +16,18 @@ pub struct Clean {}
 
 impl Clean {
     pub fn main(self, store: &Store) -> Result<()> {
+        let containers = record::sweep(store).unwrap_or_else(|error| vec![Err(error)]);
+        let containers = containers.into_iter().map(|swept| swept.map(|id| format!("container {id}")));
+        let images = image::sweep(store).unwrap_or_else(|error| vec![Err(error)]);
+        let files = images.into_iter().chain(volume::sweep(store));
+        let files = files.map(|swept| swept.map(|path| path.display().to_string()));
         let mut failed = Ok(());
-        for swept in record::sweep(store)? {
+        for swept in containers.chain(files) {
             match swept {
-                Ok(id) => writeln!(stdout(), "removed container {id}")?,
+                Ok(what) => writeln!(stdout(), "removed {what}")?,
                 // The others can go all the same.
                 Err(error) => failed = failed.and(Err(error)),
             }
-        }
-        for path in image::sweep(store)?.into_iter().chain(volume::sweep(store)?) {
-            writeln!(stdout(), "removed {}", path.display())?;
         }
         failed
     }

@@ -68,15 +68,22 @@ fn prune(store: &Store, all: bool) -> Result<()> {
         container::find::all(store)?.into_iter().map(|container| container.record.image).collect();
     let goes = |name: &Name| find::is_nameless(name) || all && name.as_str() != builtin::NAME;
     let locked = store.lock()?;
+    let mut failed = Ok(());
     for name in store.names()?.into_iter().filter(|name| goes(name) && !used.contains(&name.to_string())) {
-        locked.remove_image(&name).map_err(|error| store.explain(error))?;
-        print(&format!("removed {name}\n"))?;
+        match locked.remove_image(&name) {
+            Ok(_) => print(&format!("removed {name}\n"))?,
+            Err(error) => failed = failed.and(Err(store.explain(error))),
+        }
     }
     drop(locked);
-    for path in image::sweep(store)? {
-        print(&format!("removed {}\n", path.display()))?;
+    for swept in image::sweep(store)? {
+        match swept {
+            Ok(path) => print(&format!("removed {}\n", path.display()))?,
+            Err(error) => failed = failed.and(Err(error)),
+        }
     }
-    print(&format!("freed {}\n", human(before.saturating_sub(layers_size(store)?))))
+    print(&format!("freed {}\n", human(before.saturating_sub(layers_size(store)?))))?;
+    failed
 }
 
 /// Bytes on disk of all layers and blobs.

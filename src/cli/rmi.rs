@@ -1,5 +1,6 @@
 //! `rubber rmi`: remove images.
 
+use super::end::each;
 use crate::{
     container::find::{Container, all},
     image::{Store, find, name::Name},
@@ -18,13 +19,12 @@ pub struct Rmi {
 impl Rmi {
     pub fn main(self, store: &Store) -> Result<()> {
         let locked = store.lock()?;
-        for name in &self.names {
+        each(&self.names, |name| {
             let name = find::find(store, name)?;
             refuse_if_kept(store, &name)?;
             locked.remove_image(&name).map_err(|error| store.explain(error))?;
-            writeln!(std::io::stdout(), "removed {name}")?;
-        }
-        Ok(())
+            Ok(writeln!(std::io::stdout(), "removed {name}")?)
+        })
     }
 }
 

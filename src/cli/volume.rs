@@ -1,5 +1,6 @@
 //! `rubber volume`: named volumes.
 
+use super::end::each;
 use crate::{
     container::volume::{self, Volume as Found},
     image::Store,
@@ -60,7 +61,7 @@ impl Volume {
                 volume::make(store, name)?;
                 print(&format!("{name}\n"))
             }),
-            Command::Rm { names } => names.iter().try_for_each(|name| {
+            Command::Rm { names } => each(&names, |name| {
                 volume::remove(store, name)?;
                 print(&format!("{name}\n"))
             }),

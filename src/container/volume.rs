@@ -88,13 +88,15 @@ pub fn make_anonymous(store: &Store, config: &Config) -> Result<()> {
 
 /// Removes them, but for one that another container has, too. Whoever calls this holds the records' lock.
 pub fn remove_anonymous(store: &Store, config: &Config) -> Result<()> {
-    for name in anonymous(config).filter(|name| store.volumes().join(name).is_dir()) {
+    let remove = |name: &str| {
         let others = find::all(store)?.into_iter().filter(|other| other.id != config.id);
-        if others.filter(|other| other.has_volume(name)).count() == 0 {
-            destroy(store, name)?;
+        match others.filter(|other| other.has_volume(name)).count() {
+            0 => destroy(store, name),
+            _ => Ok(()),
         }
-    }
-    Ok(())
+    };
+    let there = anonymous(config).filter(|name| store.volumes().join(name).is_dir());
+    there.map(remove).fold(Ok(()), Result::and)
 }
 
 pub fn any_anonymous(config: &Config) -> bool {
@@ -131,12 +133,10 @@ fn destroy(store: &Store, name: &str) -> Result<()> {
     removal::remove_tree(&doomed)
 }
 
-/// Removes what a killed `remove` has left.
-pub fn sweep(store: &Store) -> Result<Vec<PathBuf>> {
+/// Removes what a killed `remove` has left: what cannot be removed does not keep the others.
+pub fn sweep(store: &Store) -> Vec<Result<PathBuf>> {
     let entries = fs::read_dir(store.volumes()).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_doomed =
         |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let doomed: Vec<_> = entries.filter(is_doomed).collect();
-    doomed.iter().try_for_each(|path| removal::remove_tree(path))?;
-    Ok(doomed)
+    entries.filter(is_doomed).map(|path| removal::remove_tree(&path).map(|()| path)).collect()
 }

@@ -175,7 +175,7 @@ impl Store {
             }
         });
         let locked = locked.map_err(|error| self.explain(error))?;
-        locked.clear_leftovers(Begun::Kept)?;
+        locked.clear_leftovers(Begun::Kept)?.into_iter().collect::<Result<Vec<_>>>()?;
         Ok(locked)
     }
 

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use nix::fcntl::FlockArg;
 use std::{
     collections::HashSet,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io::ErrorKind,
     os::unix::ffi::OsStrExt,
@@ -20,18 +20,19 @@ use std::{
     time::Duration,
 };
 
-/// Removes what a killed rubber left behind and what nothing needs, and returns what it was. Does nothing while
-/// another one is at work.
-pub fn sweep(store: &Store) -> Result<Vec<PathBuf>> {
+/// What was removed, and why the others could not be: one does not keep the next.
+pub type Swept = Vec<Result<PathBuf>>;
+
+/// Removes what a killed rubber left behind and what nothing needs. Does nothing while another one is at work.
+pub fn sweep(store: &Store) -> Result<Swept> {
     if !store.root().join("tmp").exists() {
         return Ok(Vec::new());
     }
     match store.try_lock(Duration::ZERO).map_err(|error| store.explain(error))? {
         Some(locked) => {
-            let mut removed = locked.clear_leftovers(Begun::Removed)?;
-            removed.extend(locked.remove_unused_layers()?);
-            removed.extend(locked.remove_unused_blobs()?);
-            Ok(removed)
+            let leftovers = locked.clear_leftovers(Begun::Removed);
+            let others = [leftovers, locked.remove_unused_layers(), locked.remove_unused_blobs()];
+            Ok(others.into_iter().flat_map(|swept| swept.unwrap_or_else(|error| vec![Err(error)])).collect())
         }
         None => Ok(Vec::new()),
     }
@@ -59,20 +60,18 @@ pub fn manifest_of(store: &Store, id: &str) -> Result<Option<Manifest>> {
 }
 
 impl Locked<'_> {
-    pub fn clear_leftovers(&self, begun: Begun) -> Result<Vec<PathBuf>> {
+    pub fn clear_leftovers(&self, begun: Begun) -> Result<Swept> {
         let tmp = self.store().root().join("tmp");
         let directory = File::open(&tmp).with_context(|| format!("cannot open {tmp:?}"))?;
-        let mut removed = Vec::new();
-        for name in below::names(&directory.into())? {
+        let remove = |name: OsString| {
             let path = tmp.join(&name);
-            match name.as_bytes().starts_with(PARTIAL.as_bytes()) {
-                true if !remove_partial(&path, begun)? => continue,
-                true => (),
-                false => removal::remove_tree(&path)?,
-            }
-            removed.push(path);
-        }
-        Ok(removed)
+            let removed = match name.as_bytes().starts_with(PARTIAL.as_bytes()) {
+                true => remove_partial(&path, begun),
+                false => removal::remove_tree(&path).map(|()| true),
+            };
+            removed.map(|removed| removed.then_some(path)).transpose()
+        };
+        Ok(below::names(&directory.into())?.into_iter().filter_map(remove).collect())
     }
 
     /// Forgets `name` and removes all that no image uses any more. Returns false when there was no such image.
@@ -92,7 +91,7 @@ impl Locked<'_> {
 
     /// Removes what only the image with this id needed, which has lost a name.
     pub fn forget(&self, id: &str) -> Result<()> {
-        self.remove_unused_layers()?;
+        self.remove_unused_layers()?.into_iter().collect::<Result<Vec<_>>>()?;
         let store = self.store();
         let needed = self.manifests_needed()?;
         let path = store.manifest_path(id)?;
@@ -140,28 +139,29 @@ impl Locked<'_> {
     }
 
     /// Removes the manifests of no image and the blobs of no manifest, but for those somebody has open.
-    fn remove_unused_blobs(&self) -> Result<Vec<PathBuf>> {
+    fn remove_unused_blobs(&self) -> Result<Swept> {
         let store = self.store();
         let mut removed = Vec::new();
         let needed = self.manifests_needed()?;
         for path in
             entries(&store.root().join("manifests"))?.into_iter().filter(|path| !needed.contains(path))
         {
-            fs::remove_file(&path).with_context(|| format!("unlink({path:?})"))?;
-            removed.push(path);
+            let gone = fs::remove_file(&path).with_context(|| format!("unlink({path:?})"));
+            removed.push(gone.map(|()| path));
         }
         let used = self.blobs_used()?;
         for path in entries(&store.root().join("blobs/sha256"))? {
             let digest = format!("sha256:{}", path.file_name().and_then(OsStr::to_str).unwrap_or_default());
-            if !used.contains(&digest) && blobs::remove(store, &digest)? {
-                removed.push(path);
+            if !used.contains(&digest) {
+                let gone = blobs::remove(store, &digest);
+                removed.extend(gone.map(|gone| gone.then_some(path)).transpose());
             }
         }
         Ok(removed)
     }
 
     /// Removes the layers that no image names and no container holds (see `Image::hold`), and returns which.
-    pub fn remove_unused_layers(&self) -> Result<Vec<PathBuf>> {
+    pub fn remove_unused_layers(&self) -> Result<Swept> {
         let mut used = Vec::new();
         for name in self.store().names()? {
             // An image that cannot be read may use any layer: then none is removed.
@@ -173,10 +173,13 @@ impl Locked<'_> {
         used.extend(find::all(self.store())?.into_iter().flat_map(|container| container.record.config.image));
         let mut removed = Vec::new();
         for path in entries(&self.store().root().join("layers"))? {
-            if !used.contains(&path) && self.remove_layer(&path)? {
+            if !used.contains(&path) {
+                let gone = self.remove_layer(&path);
                 let hex = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-                let _ = self.unmark(&format!("sha256:{hex}"));
-                removed.push(path);
+                if let Ok(true) = gone {
+                    let _ = self.unmark(&format!("sha256:{hex}"));
+                }
+                removed.extend(gone.map(|gone| gone.then_some(path)).transpose());
             }
         }
         Ok(removed)

@@ -121,3 +121,48 @@ fn a_store_that_was_made_unreadable_is_told_in_words() {
     assert!(said.contains("containers") && said.lines().count() <= 2, "{said}");
     assert!(clean().status.success());
 }
+
+/// A mount in it, as this command alone sees it, keeps one of two from being removed: whichever comes first.
+#[test]
+fn one_that_cannot_be_removed_keeps_no_other() {
+    let _turn = alone();
+    let unshare = if is_root() { "-m" } else { "-rm" };
+    if !Command::new("unshare").args([unshare, "true"]).status().is_ok_and(|status| status.success()) {
+        return lab::skip_this("no mount namespace for the test itself");
+    }
+    let places = ["volumes", "tmp"].map(|dir| store().join(dir));
+    let doomed = |place: &Path| ["a", "b"].map(|name| place.join(format!(".removed-{name}")));
+    for place in &places {
+        for stuck in doomed(place) {
+            for dir in places.iter().flat_map(|place| doomed(place)) {
+                fs::create_dir_all(dir.join("made")).unwrap();
+            }
+            let script = format!(
+                "mount -t tmpfs tmpfs '{}' && '{RUBBER}' --root '{}' clean; echo code $?",
+                stuck.join("made").display(),
+                store().display()
+            );
+            let output = Command::new("unshare").args([unshare, "sh", "-c", &script]).output().unwrap();
+            let said = text(&output.stderr);
+            assert!(text(&output.stdout).ends_with("code 125\n"), "{output:?}");
+            assert!(said.contains(stuck.to_str().unwrap()) && said.contains("mount"), "{said}");
+            let left: Vec<_> =
+                places.iter().flat_map(|place| doomed(place)).filter(|dir| dir.exists()).collect();
+            assert_eq!(left, [stuck], "{output:?}");
+        }
+    }
+    assert!(clean().status.success());
+    // What is named on a command line is removed, too, whatever stands beside it.
+    for (command, make) in [("rm", "container"), ("volume rm", "volume")] {
+        let made = match make {
+            "volume" => rubber(["volume", "create", "kept"]).output().unwrap(),
+            _ => rubber(["run", "-d", "--name", "kept", "busybox", "true"]).output().unwrap(),
+        };
+        assert!(made.status.success(), "{made:?}");
+        let _ = rubber(["wait", "kept"]).output().unwrap();
+        let words = command.split(' ').chain(["nosuch", "kept"]);
+        let output = rubber(words).output().unwrap();
+        assert_eq!((code(&output), text(&output.stdout)), (125, "kept\n".into()), "{command}: {output:?}");
+    }
+    assert_nothing("all are removed");
+}
