@@ -3,7 +3,7 @@
 use super::{
     attributes::Attributes,
     below::{self, Below, DIRECTORY},
-    whiteout,
+    holes, whiteout,
 };
 use crate::removal;
 use anyhow::{Context, Result};
@@ -17,7 +17,6 @@ use std::{
     collections::HashMap,
     ffi::OsStr,
     fs::File,
-    io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -163,10 +162,10 @@ fn directory(to: impl AsFd, name: &OsStr) -> Result<()> {
 fn file(from: impl AsFd, to: impl AsFd, name: &OsStr, stat: &FileStat) -> Result<()> {
     let read = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let write = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut source = File::from(openat(from, name, read, Mode::empty()).context("openat(O_RDONLY)")?);
+    let source = File::from(openat(from, name, read, Mode::empty()).context("openat(O_RDONLY)")?);
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-    let mut copy = File::from(openat(to, name, write, mode).context("openat(O_CREAT|O_EXCL)")?);
-    io::copy(&mut source, &mut copy)?; // copy_file_range(2), where the filesystem can
+    let copy = File::from(openat(to, name, write, mode).context("openat(O_CREAT|O_EXCL)")?);
+    holes::copy(&source, stat, &copy)?;
     Attributes::of(stat, Some(&source))?.set(&copy)?;
     Ok(())
 }

@@ -15,6 +15,7 @@ mod copy;
 pub mod damage;
 pub mod elf;
 pub mod find;
+pub mod holes;
 pub mod import;
 mod limits;
 pub mod list;

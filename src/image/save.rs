@@ -5,6 +5,7 @@
 use super::{
     assemble,
     blobs::{self, Partial},
+    holes,
     manifest::{Descriptor, Manifest},
     name::Name,
     pack::{Bounds, Packer},
@@ -135,7 +136,8 @@ fn pack(store: &Store, layer: &Path) -> Result<(Descriptor, String, blobs::Blob)
     let mut plain = tempfile::tempfile_in(store.root().join("tmp"))?;
     let opaque = if geteuid().is_root() { whiteout::TRUSTED } else { whiteout::USER };
     let write = || -> Result<()> {
-        let mut packer = Packer::new(BufWriter::with_capacity(1 << 16, &plain), Bounds::Layer(opaque));
+        let mut packer =
+            Packer::new(BufWriter::with_capacity(1 << 16, holes::Writer::new(&plain)), Bounds::Layer(opaque));
         packer.tree(&super::below::Below::open(layer)?, Path::new(""))?;
         let shorter = packer.finish()?;
         ensure!(shorter.is_empty(), "{shorter:?} became shorter while it was read");
@@ -256,7 +258,9 @@ impl<W: Write> Tar<W> {
         let blob = whole(store, layer)?;
         let mut plain: File = tempfile::tempfile_in(store.root().join("tmp"))?;
         let mut source = Hashing::new(stream::decompress(&*blob.file)?);
-        let size = io::copy(&mut source, &mut plain)?;
+        let mut with_holes = holes::Writer::new(&plain);
+        let size = io::copy(&mut source, &mut with_holes)?;
+        with_holes.flush()?;
         ensure!(
             source.digest() == diff_id,
             "the blob {} in the store is damaged: get the image again",
