@@ -9,6 +9,7 @@ mod place;
 
 mod builders;
 mod faults;
+mod filled;
 mod holes;
 mod read;
 mod trees;
