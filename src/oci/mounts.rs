@@ -232,7 +232,8 @@ fn link(root: &OwnedFd, text: &str, target: &Path) -> Result<()> {
 
 /// `tmpcopyup`: and the directory's mode, as it takes its place.
 fn copy_up(root: &OwnedFd, place: &OwnedFd, tree: &OwnedFd) -> Result<()> {
-    ensure!(!is_root(root, place)?, "it leads to /, and the whole root is not copied");
+    let is_files = !is_root(root, place)? && !image::pack::is_kernels(place);
+    ensure!(is_files, "tmpcopyup: a link of the root's leads to / or to what the kernel shows of itself");
     let by_number = |file: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     sys::many_calls("copy what the root has there into it", || {
         image::copy(&[by_number(place)], &by_number(tree))
