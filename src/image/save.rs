@@ -91,14 +91,13 @@ fn prepare(store: &Store, name: &Name, packed: &mut Packed) -> Result<Saved> {
     }
     let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
     let known = known(store)?;
-    for diff_id in parsed.rootfs().diff_ids() {
+    for (diff_id, layer) in parsed.rootfs().diff_ids().iter().zip(store.layer_paths(&parsed)?) {
         // It may be made on top of one that came.
-        if let Some(layer) = known.get(diff_id) {
-            layers.push(layer.in_oci());
+        if let Some(blob) = known.get(diff_id) {
+            layers.push(blob.in_oci());
             diff_ids.push(diff_id.clone());
             continue;
         }
-        let layer = store.layer_path(diff_id)?;
         let (descriptor, found, blob) =
             pack(store, &layer).with_context(|| format!("image {name}, layer {layer:?}"))?;
         layers.push(descriptor);
@@ -121,7 +120,7 @@ fn prepare(store: &Store, name: &Name, packed: &mut Packed) -> Result<Saved> {
 }
 
 /// The blobs of all images that have some, by what they unpack to.
-fn known(store: &Store) -> Result<HashMap<String, Descriptor>> {
+pub fn known(store: &Store) -> Result<HashMap<String, Descriptor>> {
     let mut known = HashMap::new();
     for name in store.names()? {
         if let (Some(config), Some(manifest)) = (store.image(&name)?, assemble::stored(store, &name)?) {

@@ -93,6 +93,10 @@ impl Tree {
             if path.file_name().is_some_and(|name| name.as_bytes().starts_with(whiteout::PREFIX.as_bytes())) {
                 return self.whiteout(&path);
             }
+        } else {
+            let is_mark =
+                |part: Component| part.as_os_str().as_bytes().starts_with(whiteout::PREFIX.as_bytes());
+            self.left_out.has_marks |= path.components().any(is_mark);
         }
         if path.as_os_str().is_empty() {
             ensure!(member.kind == EntryType::Directory, "the root directory cannot be anything else");

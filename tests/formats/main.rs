@@ -8,6 +8,7 @@ mod layout;
 mod place;
 
 mod builders;
+mod chains;
 mod faults;
 mod filled;
 mod holes;
