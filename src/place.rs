@@ -93,6 +93,25 @@ pub fn not_proc(place: OwnedFd) -> Result<OwnedFd> {
     Ok(place)
 }
 
+/// The root itself, where a link leads there: what is mounted over it would be seen by no process, and what is copied
+/// from it would be the whole of it.
+pub fn not_root(root: &OwnedFd, place: OwnedFd) -> Result<OwnedFd> {
+    if is_root(root, &place)? {
+        bail!(
+            "it leads to /, and nothing can be mounted over the whole root: --without volumes runs without it"
+        );
+    }
+    Ok(place)
+}
+
+pub fn is_root(root: &OwnedFd, place: &OwnedFd) -> Result<bool> {
+    if narrate::is_dry() {
+        return Ok(false);
+    }
+    let (root, place) = (fstat(root)?, fstat(place)?);
+    Ok((root.st_dev, root.st_ino) == (place.st_dev, place.st_ino))
+}
+
 pub fn open(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
     openat2_in_root(root.as_fd(), path, OFlag::O_PATH)
 }

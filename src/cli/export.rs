@@ -6,7 +6,7 @@ use crate::{
         inside::{Purpose, Visit, both},
     },
     image::{
-        Store,
+        Store, holes,
         pack::{Bounds, Packer},
     },
     narrate,
@@ -42,7 +42,7 @@ impl Export {
             file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let named = || format!("cannot write {file:?}");
         let new = tempfile::NamedTempFile::new_in(directory).with_context(named)?;
-        both(|| export(&visit, new.as_file()), || Ok(()))?;
+        both(|| export(&visit, holes::Writer::new(new.as_file())), || Ok(()))?;
         new.persist(&file).map_err(|error| error.error).with_context(named)?;
         Ok(())
     }

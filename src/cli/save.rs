@@ -1,7 +1,7 @@
 //! `rubber save`: images as an archive that others read.
 
 use crate::image::{
-    Store, find,
+    Store, find, holes,
     save::{self, Format},
 };
 use anyhow::{Context, Result, bail};
@@ -38,7 +38,7 @@ impl Save {
             file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let named = || format!("cannot write {file:?}");
         let new = tempfile::NamedTempFile::new_in(directory).with_context(named)?;
-        save::save(store, &names, self.format, new.as_file()).with_context(named)?;
+        save::save(store, &names, self.format, holes::Writer::new(new.as_file())).with_context(named)?;
         new.persist(&file).map_err(|error| error.error).with_context(named)?;
         Ok(())
     }

@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     image::{
-        Store, import, list,
+        Store, chain, distinct, import, list,
         name::Name,
         pack::{Bounds, Packer},
         store::Locked,
-        unpack,
+        unpack::{self, LeftOut},
     },
     layers::{Layer, idmap},
     narrate,
@@ -72,8 +72,9 @@ pub fn commit(store: &Store, container: &Container, name: &Name) -> Result<Commi
 }
 
 fn publish(locked: &Locked, name: &Name, files: &Path, config: &ImageConfiguration) -> Result<()> {
-    if let Some(digest) = config.rootfs().diff_ids().last() {
-        locked.adopt(files, digest)?;
+    if let Some(kept) = locked.store().kept(config.rootfs().diff_ids())?.last() {
+        // What is packed here lists all its directories.
+        locked.adopt(files, kept, &LeftOut::default())?;
     }
     locked.write_image(name, config)
 }
@@ -84,12 +85,14 @@ fn layers_below(store: &Store, container: &Container) -> Option<Vec<String>> {
     if !config.layers.contains(Layer::Overlay) || config.upper_in_memory {
         return None;
     }
-    let layers = store.root().join("layers");
-    let digest = |path: &PathBuf| {
-        let name = path.file_name()?.to_str()?;
-        (path.parent() == Some(&layers)).then(|| format!("sha256:{name}"))
-    };
-    config.image.iter().map(digest).collect()
+    let names: Option<Vec<_>> = config.image.iter().map(|layer| chain::diff_id(layer)).collect();
+    // An overlay has each directory once. Where an image has one twice, the image alone knows which layers those above
+    // it are made for.
+    let name = Name::parse(&container.record.image).ok();
+    let of_image = name.and_then(|name| store.image(&name).ok().flatten());
+    let of_image = of_image.map(|config| config.rootfs().diff_ids().clone());
+    let is_its = |ids: &Vec<String>| store.paths(ids).is_ok_and(|paths| distinct(paths) == config.image);
+    [names, of_image].into_iter().flatten().find(is_its)
 }
 
 /// Fills `files` in a process that sees the container's files as its root does. They are written by it, too: it may
@@ -136,6 +139,7 @@ fn make_layer(container: &Container, from: From, files: &Path) -> Result<Made> {
             }
         })
         .with_context(|| format!("cannot commit container {}", container.name))?;
+        let digest = left_out.name_of(purpose, digest);
         (&writer).write_all(&serde_json::to_vec(&Made { digest, devices: left_out.devices })?)?;
         Ok(0)
     };

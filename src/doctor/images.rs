@@ -1,12 +1,15 @@
 //! The images in the store: whether all they are made of is there, and is what it was.
 
 use super::{Finding, Images, host::Here, no, ok};
-use crate::image::{Store, assemble, blobs, damage, name::Name};
+use crate::image::{Store, assemble, blobs, builtin, contents, damage, name::Name, save};
 use anyhow::Result;
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 /// Reads every blob there is: those are known by what is in them. The files of a layer are not, and are compared with
-/// what comes out of its blob if that is asked for.
+/// what comes out of its blob, or with what was written down of them, if that is asked for.
 pub fn whole(here: &Here) -> Finding {
     // An examination makes no store.
     if !here.store.join("images").is_dir() {
@@ -31,7 +34,7 @@ pub fn whole(here: &Here) -> Finding {
         });
         if let Some(damage) = damage.unwrap_or_else(|error| Some(format!("{error:#}"))) {
             found.push(format!("image {name} is damaged: {damage}"));
-            fixes.push(format!("rubber pull {name}"));
+            fixes.push(fix(&store, name));
         }
     }
     if !found.is_empty() {
@@ -43,9 +46,21 @@ pub fn whole(here: &Here) -> Finding {
     }
     let apart = match files.apart.len() {
         0 => String::new(),
-        _ => format!("; made here, with no archive to compare with: {}", files.apart.join(", ")),
+        _ => format!(
+            "; made here by a release before, with nothing to compare with: {}",
+            files.apart.join(", ")
+        ),
     };
     ok(format!("{} whole{apart}", names.len()))
+}
+
+/// What was made here is made again once it is gone.
+fn fix(store: &Store, name: &Name) -> String {
+    match assemble::stored(store, name) {
+        Ok(None) if name.as_str() == builtin::NAME => format!("rubber rmi {name}"),
+        Ok(None) => format!("rubber rmi {name} && rubber import SOURCE {name}"),
+        _ => format!("rubber pull {name}"),
+    }
 }
 
 fn damage(store: &Store, name: &Name) -> Result<Option<String>> {
@@ -68,8 +83,8 @@ fn damage(store: &Store, name: &Name) -> Result<Option<String>> {
 /// What `Images::Files` has found before.
 fn marked(store: &Store, name: &Name) -> Result<Option<String>> {
     let Some(config) = store.image(name)? else { return Ok(None) };
-    for diff_id in config.rootfs().diff_ids() {
-        if store.is_damaged(diff_id)? {
+    for (diff_id, layer) in config.rootfs().diff_ids().iter().zip(store.layer_paths(&config)?) {
+        if store.is_damaged(&layer) {
             return Ok(Some(format!("files of the layer {diff_id} are (rubber doctor --store names them)")));
         }
     }
@@ -79,28 +94,42 @@ fn marked(store: &Store, name: &Name) -> Result<Option<String>> {
 struct Files<'a> {
     store: &'a Store,
     /// What was found of a layer: images share them.
-    known: HashMap<String, Option<String>>,
-    /// Images that did not come in an archive of images.
+    known: HashMap<PathBuf, Option<String>>,
+    /// Images of which a layer cannot be compared with anything.
     apart: Vec<String>,
 }
 
 impl Files<'_> {
     fn damage(&mut self, name: &Name) -> Result<Option<String>> {
         let Some(config) = self.store.image(name)? else { return Ok(None) };
-        let Some(manifest) = assemble::stored(self.store, name)? else {
-            self.apart.push(name.to_string());
-            return Ok(None);
+        let layers = self.store.layer_paths(&config)?;
+        let blobs: HashMap<_, _> = match assemble::stored(self.store, name)? {
+            Some(manifest) => config.rootfs().diff_ids().iter().cloned().zip(manifest.layers).collect(),
+            // It may be made on top of one that came.
+            None => save::known(self.store).unwrap_or_default(),
         };
-        for (layer, diff_id) in manifest.layers.iter().zip(config.rootfs().diff_ids()) {
-            let found = match self.known.get(diff_id) {
-                Some(found) => found.clone(),
-                None => told(diff_id, &damage::of_layer(self.store, layer, diff_id)?),
+        let mut is_apart = false;
+        for (number, diff_id) in config.rootfs().diff_ids().iter().enumerate() {
+            let layer = &layers[number];
+            let found = match (self.known.get(layer), blobs.get(diff_id)) {
+                (Some(found), _) => found.clone(),
+                (None, Some(blob)) => {
+                    told(diff_id, &damage::of_layer(self.store, blob, diff_id, &layers[..=number])?)
+                }
+                (None, None) => match contents::damages(self.store, layer)? {
+                    Some(found) => told(diff_id, &found),
+                    None => {
+                        is_apart = true;
+                        continue;
+                    }
+                },
             };
-            self.known.insert(diff_id.clone(), found.clone());
+            self.known.insert(layer.clone(), found.clone());
             if found.is_some() {
                 return Ok(found);
             }
         }
+        self.apart.extend(is_apart.then(|| name.to_string()));
         Ok(None)
     }
 }

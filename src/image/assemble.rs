@@ -93,38 +93,39 @@ fn put_together(
 ) -> Result<Assembled> {
     let store = locked.store();
     let mut left_out = LeftOut::default();
+    let diff_ids = config.rootfs().diff_ids();
+    let kept = store.kept(diff_ids)?;
+    // Those that are made now, by the place where they will be: a layer may come twice.
     let (mut made, mut unpacked) = (Vec::new(), HashMap::new());
     let mut below: Vec<PathBuf> = Vec::new();
-    for (number, (layer, diff_id)) in manifest.layers.iter().zip(config.rootfs().diff_ids()).enumerate() {
-        let there = is_unpacked(store, diff_id)?.then(|| store.layer_path(diff_id)).transpose()?;
-        if let Some(known) = unpacked.get(diff_id).cloned().or(there) {
+    for (number, layer) in manifest.layers.iter().enumerate() {
+        let (kept, diff_id) = (&kept[number], &diff_ids[number]);
+        let known = unpacked.get(&kept.own).or(unpacked.get(&kept.shared)).cloned();
+        if let Some(known) = known.or_else(|| store.unpacked(kept)) {
             below.push(known);
             continue;
         }
         let one = unpack(locked, layer, diff_id, below.clone(), &|bytes| watch(number, bytes));
-        let (scratch, files, left) =
+        let (scratch, files, mut left) =
             one.with_context(|| format!("image {name}, layer {} ({})", number + 1, layer.digest))?;
-        left_out.devices.extend(left.devices);
+        left_out.devices.append(&mut left.devices);
         left_out.owners += left.owners;
-        unpacked.insert(diff_id, files.clone());
+        unpacked.insert(kept.place(left.lists_all()).to_owned(), files.clone());
         below.push(files.clone());
-        made.push((scratch, files, diff_id));
+        made.push((scratch, files, kept, left));
     }
     // All of them at once: each sync may have to wait for all that others write.
-    if let Some((scratch, _, _)) = made.first() {
+    if let Some((scratch, ..)) = made.first() {
         syncfs(File::open(scratch.path())?).context("syncfs()")?;
     }
-    for (_, files, diff_id) in &made {
-        locked.make_room(diff_id)?;
-        locked.adopt_synced(files, diff_id)?;
+    for (_, files, kept, left) in &made {
+        locked.settle(files, kept, left)?;
     }
     sync_directory(&store.root().join("layers"))?;
+    for (_, _, kept, left) in &made {
+        locked.allow(kept, left.lists_all())?;
+    }
     Ok(Assembled { config, left_out })
-}
-
-/// Whether there is such a layer, and nobody has found it damaged.
-fn is_unpacked(store: &Store, diff_id: &str) -> Result<bool> {
-    Ok(store.layer_path(diff_id)?.is_dir() && !store.is_damaged(diff_id)?)
 }
 
 /// One layer, in a directory of its own that is not in its place yet.
@@ -178,8 +179,8 @@ pub fn is_whole(store: &Store, manifest: &Manifest, config: &ImageConfiguration)
             return Ok(false);
         }
     }
-    for diff_id in config.rootfs().diff_ids() {
-        if !is_unpacked(store, diff_id)? {
+    for kept in store.kept(config.rootfs().diff_ids())? {
+        if store.unpacked(&kept).is_none() {
             return Ok(false);
         }
     }

@@ -29,18 +29,26 @@ pub const DIRECTORY: OFlag =
 /// A directory that is `/` for every name given to it.
 pub struct Below {
     root: OwnedFd,
+    resolve: ResolveFlag,
 }
+
+const IN_ROOT: ResolveFlag = ResolveFlag::RESOLVE_IN_ROOT.union(ResolveFlag::RESOLVE_NO_MAGICLINKS);
 
 impl Below {
     pub fn open(root: &Path) -> Result<Below> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = open(root, flags, Mode::empty()).with_context(|| format!("open({root:?})"))?;
-        Ok(Below { root })
+        Ok(Below { root, resolve: IN_ROOT })
+    }
+
+    /// The same without what is mounted in it: that is EXDEV.
+    pub fn alone(root: &Path) -> Result<Below> {
+        Ok(Below { resolve: IN_ROOT.union(ResolveFlag::RESOLVE_NO_XDEV), ..Below::open(root)? })
     }
 
     /// The same for a directory that is open already.
     pub fn at(root: OwnedFd) -> Below {
-        Below { root }
+        Below { root, resolve: IN_ROOT }
     }
 
     pub fn root(&self) -> BorrowedFd<'_> {
@@ -50,9 +58,8 @@ impl Below {
     /// The directory `path`, links followed inside the root; the empty path is the root itself.
     pub fn directory(&self, path: &Path) -> nix::Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let how =
+            OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(self.resolve);
         // EAGAIN: something was renamed on this machine while the kernel walked over a `..`; see openat2(2).
         let mut tries = 0..100;
         loop {
@@ -73,9 +80,7 @@ impl Below {
     /// The same, open for reading.
     pub fn file(&self, path: &Path) -> Result<File> {
         let (parent, name) = split(path);
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(self.resolve);
         let path = parent.join(name);
         let file =
             openat2(&self.root, &path, how).with_context(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?;

@@ -4,6 +4,7 @@
 //! disk. What has been written of one survives its writer, whoever wants that blob next goes on from there.
 
 use super::{
+    holes,
     store::{Store, hex, make_private, sync_directory},
     stream,
 };
@@ -236,6 +237,7 @@ impl Partial<'_> {
             remove()?;
             return Ok(blob);
         }
+        file.set_len(written).context("ftruncate()")?; // it may end in a hole
         file.sync_all().context("fsync()")?;
         let name = store.blob_path(&found)?;
         fs::rename(&path, &name).with_context(|| format!("rename({path:?}, {name:?})"))?;
@@ -260,7 +262,7 @@ impl Write for Partial<'_> {
         if bytes.len() as u64 > self.left() {
             return Err(io::Error::other("it goes on after all the bytes that were promised"));
         }
-        let count = self.file.write(bytes)?;
+        let count = holes::Writer::at(&self.file, self.written).write(bytes)?;
         self.sha256.update(&bytes[..count]);
         self.written += count as u64;
         Ok(count)

@@ -3,12 +3,13 @@
 use super::{
     attributes::Attributes,
     below::{self, Below, DIRECTORY},
-    whiteout,
+    holes, whiteout,
 };
 use crate::removal;
 use anyhow::{Context, Result};
 use nix::{
-    fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat},
+    errno::Errno,
+    fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat},
     libc,
     sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat},
     unistd::{Gid, LinkatFlags, Uid, fchownat, linkat, mkfifoat, symlinkat},
@@ -17,13 +18,13 @@ use std::{
     collections::HashMap,
     ffi::OsStr,
     fs::File,
-    io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 /// A fresh copy of the image's files in `target`, an empty directory; a higher layer's file replaces a lower one's.
-/// Owners (for root), modes, times, links and extended attributes are kept.
+/// Owners (for root), modes, times, links and extended attributes are kept. What is mounted in a layer does not belong
+/// to it.
 pub fn copy(layers: &[PathBuf], target: &Path) -> Result<()> {
     match copy_layers(layers, target) {
         // An image made of a container has its users' files.
@@ -37,7 +38,7 @@ pub fn copy(layers: &[PathBuf], target: &Path) -> Result<()> {
 fn copy_layers(layers: &[PathBuf], target: &Path) -> Result<()> {
     let to = Below::open(target)?;
     for layer in layers {
-        let walk = Walk { from: Below::open(layer)?, to: &to, linked: HashMap::new() };
+        let walk = Walk { from: Below::alone(layer)?, to: &to, linked: HashMap::new() };
         walk.run().with_context(|| format!("cannot copy {layer:?} to {target:?}"))?;
     }
     Ok(())
@@ -55,11 +56,18 @@ impl Walk<'_> {
         let mut open = vec![PathBuf::new()];
         let mut made = Vec::new();
         while let Some(path) = open.pop() {
-            let (from, to) = (self.from.directory(&path)?, self.to.directory(&path)?);
+            let from = match self.from.directory(&path) {
+                Err(Errno::EXDEV) => continue, // something is mounted there
+                from => from?,
+            };
+            let to = self.to.directory(&path)?;
             for name in below::names(&from)? {
                 let child = path.join(&name);
                 let stat = below::look(&from, &name)?.with_context(|| format!("{child:?} has vanished"))?;
                 if below::kind(&stat) == SFlag::S_IFDIR {
+                    if is_same(&stat, self.to.root())? {
+                        continue; // the copy itself: there would be no end to it
+                    }
                     hide(&from, &to, &name).with_context(|| format!("{child:?}"))?;
                     directory(&to, &name).with_context(|| format!("{child:?}"))?;
                     open.push(child);
@@ -117,6 +125,13 @@ impl Walk<'_> {
     }
 }
 
+/// Not by the device: where an overlay shows the same directory it has another number, and the same times.
+fn is_same(stat: &FileStat, directory: impl AsFd) -> Result<bool> {
+    let other = fstat(directory)?;
+    let times = |stat: &FileStat| (stat.st_ctime, stat.st_ctime_nsec, stat.st_mtime, stat.st_mtime_nsec);
+    Ok(stat.st_ino == other.st_ino && times(stat) == times(&other))
+}
+
 /// An opaque directory hides what the layers below have of it.
 fn hide(from: &OwnedFd, to: &OwnedFd, name: &OsStr) -> Result<()> {
     let directory = File::from(openat(from, name, DIRECTORY, Mode::empty())?);
@@ -161,12 +176,17 @@ fn directory(to: impl AsFd, name: &OsStr) -> Result<()> {
 }
 
 fn file(from: impl AsFd, to: impl AsFd, name: &OsStr, stat: &FileStat) -> Result<()> {
-    let read = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let read = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_XDEV);
     let write = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut source = File::from(openat(from, name, read, Mode::empty()).context("openat(O_RDONLY)")?);
+    let source = match openat2(from, name, read) {
+        Err(Errno::EXDEV) => return Ok(()), // something is mounted there
+        source => File::from(source.context("openat2(O_RDONLY, RESOLVE_NO_XDEV)")?),
+    };
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-    let mut copy = File::from(openat(to, name, write, mode).context("openat(O_CREAT|O_EXCL)")?);
-    io::copy(&mut source, &mut copy)?; // copy_file_range(2), where the filesystem can
+    let copy = File::from(openat(to, name, write, mode).context("openat(O_CREAT|O_EXCL)")?);
+    holes::copy(&source, stat, &copy)?;
     Attributes::of(stat, Some(&source))?.set(&copy)?;
     Ok(())
 }

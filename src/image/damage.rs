@@ -15,13 +15,14 @@ use anyhow::{Context, Result};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat, readlinkat},
+    libc::ino_t,
     sys::stat::{FileStat, Mode, SFlag, fstat, stat},
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     ffi::{OsStr, OsString},
-    fs::{self, File},
-    io::{BufRead, BufReader, ErrorKind},
+    fs::File,
+    io::{BufRead, BufReader},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
@@ -33,27 +34,28 @@ pub struct Damage {
 }
 
 /// So many are told of one layer.
-const MOST: usize = 20;
+pub const MOST: usize = 20;
 
 /// Unpacks the layer once more and looks for what is another file there. Writes down whether there was any: then
 /// whoever gets the image again makes the layer anew.
-pub fn of_layer(store: &Store, layer: &Descriptor, diff_id: &str) -> Result<Vec<Damage>> {
+///
+/// `layers` are those of an image up to the one that is meant, unpacked, the lowest first.
+pub fn of_layer(store: &Store, layer: &Descriptor, diff_id: &str, layers: &[PathBuf]) -> Result<Vec<Damage>> {
+    let Some((unpacked, below)) = layers.split_last() else { return Ok(Vec::new()) };
     let locked = store.lock()?;
-    // Directories that it does not list are not compared, so what is below it is no matter.
-    let (_scratch, files, _) = assemble::unpack(&locked, layer, diff_id, Vec::new(), &|_| Ok(()))?;
-    let found = between(&files, &store.layer_path(diff_id)?)?;
-    match found.is_empty() {
-        true => locked.unmark(diff_id)?,
-        false => locked.mark(diff_id)?,
-    }
+    let (_scratch, files, fresh) = assemble::unpack(&locked, layer, diff_id, below.to_vec(), &|_| Ok(()))?;
+    let found = between(&files, unpacked, &fresh.unlisted)?;
+    locked.tell(unpacked, &found)?;
     Ok(found)
 }
 
-/// What of the tree `found` is not as in `fresh`, which was just unpacked in a scratch directory.
-pub fn between(fresh: &Path, found: &Path) -> Result<Vec<Damage>> {
+/// What of the tree `found` is not as in `fresh`, which was just unpacked in a scratch directory. Its archive has not
+/// listed the directories `unlisted`.
+pub fn between(fresh: &Path, found: &Path, unlisted: &HashSet<ino_t>) -> Result<Vec<Damage>> {
     let began = stat(fresh.parent().unwrap_or(fresh)).with_context(|| format!("stat({fresh:?})"))?;
     // Of two files the one that was made first may have the later time, by some milliseconds.
-    let mut walk = Walk { began: began.st_mtime - 1, open: vec![PathBuf::new()], damages: Vec::new() };
+    let mut walk =
+        Walk { began: began.st_mtime - 1, unlisted, open: vec![PathBuf::new()], damages: Vec::new() };
     let (fresh, found) = (Below::open(fresh)?, Below::open(found)?);
     while let Some(path) = walk.open.pop().filter(|_| walk.damages.len() < MOST) {
         let (parent, name) = below::split(&path);
@@ -71,14 +73,15 @@ pub fn between(fresh: &Path, found: &Path) -> Result<Vec<Damage>> {
     Ok(walk.damages)
 }
 
-struct Walk {
+struct Walk<'a> {
+    unlisted: &'a HashSet<ino_t>,
     /// When `fresh` was made, in seconds.
     began: i64,
     open: Vec<PathBuf>,
     damages: Vec<Damage>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn compare(&mut self, path: PathBuf, ours: &One, theirs: &One) -> Result<()> {
         let mut what = ours.differs(theirs)?;
         if what.is_none() && ours.is(SFlag::S_IFDIR) {
@@ -90,11 +93,14 @@ impl Walk {
                 return Ok(()); // that has changed its time as well
             }
         }
-        // A directory that the archive does not list, or a whiteout, has the time at which it was made; and in
-        // another image, whose layers below are others, such a directory may have another owner.
-        let is_listed =
-            ours.stat.st_mtime < self.began || !(ours.is(SFlag::S_IFDIR) || ours.is(SFlag::S_IFCHR));
-        if what.is_none() && is_listed && ours.attributes()? != theirs.attributes()? {
+        // A directory that the archive does not list, or a whiteout, has the time at which it was made.
+        let is_made_up = self.unlisted.contains(&ours.stat.st_ino)
+            || (ours.stat.st_mtime >= self.began && (ours.is(SFlag::S_IFDIR) || ours.is(SFlag::S_IFCHR)));
+        let (ours, mut theirs) = (ours.attributes()?, theirs.attributes()?);
+        if is_made_up {
+            theirs.mtime = ours.mtime;
+        }
+        if what.is_none() && ours != theirs {
             what = Some("has other attributes");
         }
         self.damages.extend(what.map(|what| Damage { path, what }));
@@ -191,29 +197,25 @@ fn have_changed(file: &File, other: &File) -> Result<bool> {
     }
 }
 
-impl Store {
-    /// A layer with such a mark was found damaged.
-    fn mark_path(&self, diff_id: &str) -> Result<PathBuf> {
-        Ok(self.root().join("damaged").join(super::store::hex(diff_id)?))
-    }
+/// The marks of layers that were found to be.
+pub const DAMAGED: &str = "damaged";
 
-    pub fn is_damaged(&self, diff_id: &str) -> Result<bool> {
-        Ok(self.mark_path(diff_id)?.exists())
+impl Store {
+    pub fn is_damaged(&self, layer: &Path) -> bool {
+        self.note(DAMAGED, layer).exists()
     }
 }
 
 impl Locked<'_> {
-    fn mark(&self, diff_id: &str) -> Result<()> {
-        self.write(&self.store().mark_path(diff_id)?, b"")
+    /// Writes down whether the layer has damages.
+    pub fn tell(&self, layer: &Path, found: &[Damage]) -> Result<()> {
+        match found.is_empty() {
+            true => self.unmark(layer),
+            false => self.write(&self.store().note(DAMAGED, layer), b""),
+        }
     }
 
-    pub fn unmark(&self, diff_id: &str) -> Result<()> {
-        let path = self.store().mark_path(diff_id)?;
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("unlink({path:?})"))
-            }
-            _ => Ok(()),
-        }
+    pub fn unmark(&self, layer: &Path) -> Result<()> {
+        self.remove_note(DAMAGED, layer)
     }
 }

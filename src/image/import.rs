@@ -115,8 +115,10 @@ pub fn archive(locked: &Locked, name: &Name, tar: impl Read, origin: Origin) -> 
     let scratch = locked.scratch()?;
     let files = new_root(&scratch)?;
     let imported = unpack_layer(tar, &files, Manner::of(Purpose::Image)).and_then(|(digest, left_out)| {
-        locked.adopt(&files, &digest)?;
-        let config = configuration(digest, origin)?;
+        let config = configuration(left_out.name_of(Purpose::Image, digest), origin)?;
+        for kept in locked.store().kept(config.rootfs().diff_ids())? {
+            locked.adopt(&files, &kept, &left_out)?;
+        }
         locked.write_image(name, &config)?;
         Ok(Imported { config, left_out })
     });

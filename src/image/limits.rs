@@ -30,11 +30,17 @@ impl Limits {
         })
     }
 
+    /// Whether there may be `size` bytes, whatever they take.
+    pub fn check_size(&self, size: u64) -> io::Result<()> {
+        match size > self.bytes {
+            true => Err(refused(format_args!("more than {} bytes come out of it", self.bytes), BYTES)),
+            false => Ok(()),
+        }
+    }
+
     /// Whether `out` bytes may have come from `read`.
     pub fn check(&self, read: u64, out: u64) -> io::Result<()> {
-        if out > self.bytes {
-            return Err(refused(format_args!("more than {} bytes come out of it", self.bytes), BYTES));
-        }
+        self.check_size(out)?;
         if out > GRACE.max(read.saturating_mul(self.ratio)) {
             let much = format_args!("it grows to more than {} times its size: a bomb", self.ratio);
             return Err(refused(much, RATIO));

@@ -2,17 +2,42 @@
 
 use super::lower::Lower;
 use anyhow::{Result, bail, ensure};
+use nix::libc::ino_t;
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
 };
 
-/// What was not taken over from the archive, for one line to the user.
+/// What is to be said of what was unpacked.
 #[derive(Default)]
 pub struct LeftOut {
+    /// Not taken over from the archive, for one line to the user.
     pub devices: Vec<String>,
     pub owners: u64,
+    /// The directories that the archive fills and did not list by then, by inode number; the first MOST_UNLISTED.
+    pub unlisted: HashSet<ino_t>,
+    /// It has names that would mean something else in a layer.
+    pub has_marks: bool,
+}
+
+pub(super) const MOST_UNLISTED: usize = 100_000;
+
+impl LeftOut {
+    /// Whether the tree depends on nothing but the archive.
+    pub fn lists_all(&self) -> bool {
+        self.unlisted.is_empty()
+    }
+
+    /// What the tree is known by whose archive has this digest: by another one for a root filesystem of which the same
+    /// archive, as a layer of an image, would make another tree.
+    pub fn name_of(&self, purpose: Purpose, digest: String) -> String {
+        match purpose == Purpose::Image && (self.has_marks || !self.devices.is_empty()) {
+            true => super::digest(format!("root filesystem {digest}").as_bytes()),
+            false => digest,
+        }
+    }
 }
 
 /// What becomes of the entries.

@@ -1,7 +1,7 @@
 //! Images: where a container's files come from.
 //!
 //! Reading order: `store` and `blobs` (what is on disk), `manifest` (what an image is made of), `assemble` and `import`
-//! (how it gets there), `damage` (what has become of it), `source`, `pieces` and `archive` (where from), `unpack`, `tree` and `below` (why an archive cannot
+//! (how it gets there), `chain` (which images share a layer), `damage` and `contents` (what has become of it), `source`, `pieces` and `archive` (where from), `unpack`, `tree` and `below` (why an archive cannot
 //! reach outside), `recipe` and `builtin` (images that are made here), `resolve` (what a name means), `pull` and
 //! `registry` (the network), `sweep` (what goes).
 
@@ -11,10 +11,13 @@ mod attributes;
 pub mod below;
 pub mod blobs;
 pub mod builtin;
+pub mod chain;
+pub mod contents;
 mod copy;
 pub mod damage;
 pub mod elf;
 pub mod find;
+pub mod holes;
 pub mod import;
 mod limits;
 pub mod list;
@@ -68,19 +71,10 @@ pub struct Image {
 
 impl Image {
     pub fn new(store: &Store, name: &Name, config: ImageConfiguration) -> Result<Image> {
-        let mut layers: Vec<PathBuf> = Vec::new();
-        // An overlay takes each directory once. A layer that comes again covers what it was before: the last counts.
-        for layer in store.layer_paths(&config)?.into_iter().rev() {
-            if !layer.is_dir() {
-                bail!(
-                    "image {name} is damaged: {layer:?} is missing; get the image again, the rest of it stays"
-                );
-            }
-            if !layers.contains(&layer) {
-                layers.push(layer);
-            }
+        let layers = distinct(store.layer_paths(&config)?);
+        if let Some(layer) = layers.iter().find(|layer| !layer.is_dir()) {
+            bail!("image {name} is damaged: {layer:?} is missing; get the image again, the rest of it stays");
         }
-        layers.reverse();
         Ok(Image { name: name.to_string(), layers, config })
     }
 
@@ -93,6 +87,18 @@ impl Image {
         };
         self.layers.iter().map(hold).collect()
     }
+}
+
+/// An overlay takes each directory once. A layer that comes again covers what it was before: the last counts.
+pub fn distinct(all: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut layers: Vec<PathBuf> = Vec::new();
+    for layer in all.into_iter().rev() {
+        if !layers.contains(&layer) {
+            layers.push(layer);
+        }
+    }
+    layers.reverse();
+    layers
 }
 
 /// What `resolve` would give, but nothing is made: an image that is not there has one layer, which is not either.

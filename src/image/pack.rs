@@ -6,6 +6,8 @@
 use super::{
     attributes::Attributes,
     below::{self, Below, DIRECTORY},
+    holes,
+    limits::Limits,
     whiteout,
 };
 use anyhow::{Context, Result, bail};
@@ -76,13 +78,23 @@ pub struct Packer<W: Write> {
     skip: Option<(libc::dev_t, libc::ino_t)>,
     /// Where the first of a file's several names was put.
     linked: HashMap<(libc::dev_t, libc::ino_t), PathBuf>,
+    /// How many more bytes of holes there may be. They go into an archive as zeros: not every reader knows another way
+    /// (layer.md, "Sparse"), and a layer's digest must not depend on where its files had holes. So they cost time.
+    holes: Option<u64>,
     /// Filled up with zeros: a header that promised more was out by then.
     shorter: Vec<PathBuf>,
 }
 
 impl<W: Write> Packer<W> {
     pub fn new(out: W, bounds: Bounds) -> Packer<W> {
-        Packer { tar: Builder::new(out), bounds, skip: None, linked: HashMap::new(), shorter: Vec::new() }
+        Packer {
+            tar: Builder::new(out),
+            bounds,
+            skip: None,
+            linked: HashMap::new(),
+            holes: None,
+            shorter: Vec::new(),
+        }
     }
 
     /// Adds a directory and all below it, under the name `top` (empty: its content is the archive's own).
@@ -201,8 +213,14 @@ impl<W: Write> Packer<W> {
         self.extensions(&Attributes::of(&found, Some(&file))?)?;
         let size = u64::try_from(found.st_size)?;
         header.set_size(size);
+        let most = match self.holes {
+            Some(left) => left,
+            None => Limits::of_environment()?.bytes,
+        };
+        let file = holes::Reader::new(file, &found, most);
         let mut source = Filled { source: file.take(size), left: size, is_short: false };
         self.tar.append_data(&mut header, path, &mut source)?;
+        self.holes = Some(source.source.get_ref().most);
         if source.is_short {
             self.shorter.push(path.to_path_buf());
         }

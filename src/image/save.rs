@@ -5,6 +5,7 @@
 use super::{
     assemble,
     blobs::{self, Partial},
+    holes,
     manifest::{Descriptor, Manifest},
     name::Name,
     pack::{Bounds, Packer},
@@ -90,14 +91,13 @@ fn prepare(store: &Store, name: &Name, packed: &mut Packed) -> Result<Saved> {
     }
     let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
     let known = known(store)?;
-    for diff_id in parsed.rootfs().diff_ids() {
+    for (diff_id, layer) in parsed.rootfs().diff_ids().iter().zip(store.layer_paths(&parsed)?) {
         // It may be made on top of one that came.
-        if let Some(layer) = known.get(diff_id) {
-            layers.push(layer.in_oci());
+        if let Some(blob) = known.get(diff_id) {
+            layers.push(blob.in_oci());
             diff_ids.push(diff_id.clone());
             continue;
         }
-        let layer = store.layer_path(diff_id)?;
         let (descriptor, found, blob) =
             pack(store, &layer).with_context(|| format!("image {name}, layer {layer:?}"))?;
         layers.push(descriptor);
@@ -120,7 +120,7 @@ fn prepare(store: &Store, name: &Name, packed: &mut Packed) -> Result<Saved> {
 }
 
 /// The blobs of all images that have some, by what they unpack to.
-fn known(store: &Store) -> Result<HashMap<String, Descriptor>> {
+pub fn known(store: &Store) -> Result<HashMap<String, Descriptor>> {
     let mut known = HashMap::new();
     for name in store.names()? {
         if let (Some(config), Some(manifest)) = (store.image(&name)?, assemble::stored(store, &name)?) {
@@ -135,7 +135,8 @@ fn pack(store: &Store, layer: &Path) -> Result<(Descriptor, String, blobs::Blob)
     let mut plain = tempfile::tempfile_in(store.root().join("tmp"))?;
     let opaque = if geteuid().is_root() { whiteout::TRUSTED } else { whiteout::USER };
     let write = || -> Result<()> {
-        let mut packer = Packer::new(BufWriter::with_capacity(1 << 16, &plain), Bounds::Layer(opaque));
+        let mut packer =
+            Packer::new(BufWriter::with_capacity(1 << 16, holes::Writer::new(&plain)), Bounds::Layer(opaque));
         packer.tree(&super::below::Below::open(layer)?, Path::new(""))?;
         let shorter = packer.finish()?;
         ensure!(shorter.is_empty(), "{shorter:?} became shorter while it was read");
@@ -256,7 +257,9 @@ impl<W: Write> Tar<W> {
         let blob = whole(store, layer)?;
         let mut plain: File = tempfile::tempfile_in(store.root().join("tmp"))?;
         let mut source = Hashing::new(stream::decompress(&*blob.file)?);
-        let size = io::copy(&mut source, &mut plain)?;
+        let mut with_holes = holes::Writer::new(&plain);
+        let size = io::copy(&mut source, &mut with_holes)?;
+        with_holes.flush()?;
         ensure!(
             source.digest() == diff_id,
             "the blob {} in the store is damaged: get the image again",

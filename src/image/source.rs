@@ -158,7 +158,7 @@ impl Source {
 /// Whole, so that it can be run.
 fn is_there(store: &Store, name: &Name) -> Result<bool> {
     let Some(config) = store.image(name)? else { return Ok(false) };
-    Ok(store.layer_paths(&config)?.iter().all(|layer| layer.is_dir()))
+    Ok(store.layer_paths(&config)?.iter().all(|layer| layer.is_dir() && !store.is_damaged(layer)))
 }
 
 /// The digits of a digest are a name like any other, and nobody gives that one.

@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! images/NAME.json   an OCI image configuration; its diff_ids name the layers
-//! layers/SHA256/     the unpacked files of one layer, whole and on disk, or not there
+//! layers/SHA256/     the unpacked files of one layer, whole and on disk, or not there; SHA256-SHA256 for the chain of
+//!                    layers that the second digest is of: see `chain`
+//! listed/            SHA256, the empty mark of a layer that all images may share: see `chain`
+//! contents/          SHA256, what was in a layer that has no blob: see `contents`
 //! manifests/         SHA256.json, by the digest of an image's configuration: the manifest it came by, if it did
 //! blobs/sha256/      the layers that manifests name, as they came: see `blobs`
 //! damaged/           SHA256, the empty mark of a layer that is to be made anew: see `damage`
@@ -15,7 +18,7 @@
 //! takes images/ and layers/ alone (and older stores have no more than that); the blobs are for `rubber save`, for
 //! the next image that shares them, and to mend a damaged layer.
 
-use super::{damage, digest, name::Name, sweep::Begun};
+use super::{chain::Kept, damage, digest, name::Name, sweep::Begun, unpack::LeftOut};
 use crate::{flock::Flock, narrate, removal};
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -147,15 +150,6 @@ impl Store {
         self.root.join("images").join(name.file_name())
     }
 
-    /// The directories of these layers, lowest first.
-    pub fn layer_paths(&self, config: &ImageConfiguration) -> Result<Vec<PathBuf>> {
-        config.rootfs().diff_ids().iter().map(|id| self.layer_path(id)).collect()
-    }
-
-    pub fn layer_path(&self, diff_id: &str) -> Result<PathBuf> {
-        Ok(self.root.join("layers").join(hex(diff_id)?))
-    }
-
     /// Where the manifest is kept that an image came by, found by the digest of its configuration.
     pub fn manifest_path(&self, id: &str) -> Result<PathBuf> {
         Ok(self.root.join("manifests").join(format!("{}.json", hex(id)?)))
@@ -238,29 +232,49 @@ impl Locked<'_> {
         Ok(Scratch { path })
     }
 
-    /// Makes the finished tree `files` the layer `digest`; a layer of that content that is there already, and is
-    /// not damaged, stays.
-    pub fn adopt(&self, files: &Path, digest: &str) -> Result<()> {
+    /// Puts the finished tree `files` in the place of a layer that has no blob, and writes down what is in it; the same
+    /// tree that is there already stays.
+    pub fn adopt(&self, files: &Path, kept: &Kept, unpacked: &LeftOut) -> Result<()> {
         // Everything below must be on disk before the name says that it is whole.
         syncfs(File::open(files)?).with_context(|| format!("syncfs({files:?})"))?;
-        let layer = self.store.layer_path(digest)?;
+        let layer = kept.place(unpacked.lists_all());
         // There is no blob to tell a damaged one by: but now there are its files once more.
-        let is_damaged = || damage::between(files, &layer).is_ok_and(|found| !found.is_empty());
-        if layer.is_dir() && is_damaged() {
-            self.remove_damaged(&layer)?;
-            self.unmark(digest)?;
-        }
-        self.adopt_synced(files, digest)?;
-        sync_directory(&self.store.root.join("layers"))
+        self.replace_unlike(files, layer, unpacked)?;
+        self.adopt_synced(files, layer)?;
+        sync_directory(&self.store.root.join("layers"))?;
+        self.allow(kept, unpacked.lists_all())?;
+        self.write_contents(layer)
     }
 
-    /// The same for one of several, where the caller syncs all of them.
-    pub fn adopt_synced(&self, files: &Path, digest: &str) -> Result<()> {
-        let layer = self.store.layer_path(digest)?;
+    /// Takes away a layer that is not what was just unpacked in `files`.
+    fn replace_unlike(&self, files: &Path, layer: &Path, unpacked: &LeftOut) -> Result<()> {
+        let is_unlike = || match damage::between(files, layer, &unpacked.unlisted) {
+            Ok(found) => !found.is_empty(),
+            // What cannot be compared is not trusted, if it was not before.
+            Err(_) => unpacked.lists_all() && !self.store.lists_all(layer),
+        };
+        if layer.is_dir() && is_unlike() {
+            self.remove_damaged(layer)?;
+        }
+        self.unmark(layer)
+    }
+
+    /// The same for one of several of an image that has blobs, where the caller syncs all of them.
+    pub fn settle(&self, files: &Path, kept: &Kept, unpacked: &LeftOut) -> Result<()> {
+        let layer = kept.place(unpacked.lists_all());
+        match layer.is_dir() && unpacked.lists_all() && !self.store.lists_all(layer) {
+            // The release before has left it, whatever it has unpacked it from.
+            true => self.replace_unlike(files, layer, unpacked)?,
+            false => self.make_room(layer)?,
+        }
+        self.adopt_synced(files, layer)
+    }
+
+    fn adopt_synced(&self, files: &Path, layer: &Path) -> Result<()> {
         if layer.exists() {
             return Ok(());
         }
-        fs::rename(files, &layer).with_context(|| format!("rename({files:?}, {layer:?})"))
+        fs::rename(files, layer).with_context(|| format!("rename({files:?}, {layer:?})"))
     }
 
     /// Stores `config` under `name`, for what was made here.

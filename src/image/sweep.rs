@@ -3,6 +3,9 @@
 use super::{
     below,
     blobs::{self, PARTIAL},
+    chain::LISTED,
+    contents::CONTENTS,
+    damage::DAMAGED,
     manifest::{self, Document, Manifest},
     name::Name,
     store::{Locked, Store, sync_directory},
@@ -100,6 +103,7 @@ impl Locked<'_> {
         }
         let blobs = manifest_of(store, id).ok().flatten().map(|manifest| manifest.layers).unwrap_or_default();
         fs::remove_file(&path).with_context(|| format!("unlink({path:?})"))?;
+        self.write_missing_contents()?;
         self.drop_blobs(blobs.into_iter().map(|blob| blob.digest).collect())
     }
 
@@ -175,26 +179,29 @@ impl Locked<'_> {
         for path in entries(&self.store().root().join("layers"))? {
             if !used.contains(&path) {
                 let gone = self.remove_layer(&path);
-                let hex = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-                if let Ok(true) = gone {
-                    let _ = self.unmark(&format!("sha256:{hex}"));
-                }
                 removed.extend(gone.map(|gone| gone.then_some(path)).transpose());
+            }
+        }
+        for path in [LISTED, CONTENTS, DAMAGED].map(|kind| entries(&self.store().root().join(kind))) {
+            for note in path? {
+                let layer = self.store().root().join("layers").join(note.file_name().unwrap_or_default());
+                if !layer.exists() {
+                    fs::remove_file(&note).with_context(|| format!("unlink({note:?})"))?;
+                }
             }
         }
         Ok(removed)
     }
 
     /// Takes a layer away that was found damaged: another is there for its place.
-    pub fn make_room(&self, diff_id: &str) -> Result<()> {
-        if !self.store().is_damaged(diff_id)? {
+    pub fn make_room(&self, layer: &Path) -> Result<()> {
+        if !self.store().is_damaged(layer) {
             return Ok(());
         }
-        let layer = self.store().layer_path(diff_id)?;
         if layer.is_dir() {
-            self.remove_damaged(&layer)?;
+            self.remove_damaged(layer)?;
         }
-        self.unmark(diff_id)
+        self.unmark(layer)
     }
 
     pub fn remove_damaged(&self, layer: &Path) -> Result<()> {
@@ -209,6 +216,7 @@ impl Locked<'_> {
     fn remove_layer(&self, layer: &Path) -> Result<bool> {
         let directory = File::open(layer).with_context(|| format!("cannot open {layer:?}"))?;
         let Ok(_held) = Flock::lock(directory, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
+        self.remove_note(LISTED, layer)?;
         // Renamed first, so that a kill in the middle leaves a leftover and never half a layer.
         let name = layer.file_name().unwrap_or(OsStr::new("layer"));
         let doomed = self.store().root().join("tmp").join(name);

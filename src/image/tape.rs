@@ -4,12 +4,15 @@
 //! The tar crate writes our archives but does not read them: it keeps names and PAX records of any size in memory,
 //! cuts numbers down to 64 bits, and ends a PAX record at a newline, which file capabilities may well have in them.
 
-use super::pax::{Pax, global};
+use super::{
+    holes,
+    pax::{Pax, global},
+};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::time::TimeSpec;
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Seek, Write},
     mem::take,
 };
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
@@ -79,17 +82,24 @@ impl<R: BufRead> Tape<R> {
         }
     }
 
-    /// Writes the content of `member`, which was the last one, to the empty `file`.
-    pub fn write(&mut self, member: &Member, file: &mut File) -> Result<()> {
-        let Some(parts) = &member.parts else { return self.copy(file, member.size) };
-        for (offset, length) in parts {
-            file.seek(SeekFrom::Start(*offset)).context("lseek()")?;
-            self.copy(file, *length)?;
+    /// Writes the content of `member`, which was the last one, to the empty `file`. What is zeros, and what the archive
+    /// has not, becomes a hole.
+    pub fn write(&mut self, member: &Member, file: &File) -> Result<()> {
+        let mut file = holes::Writer::new(file);
+        match &member.parts {
+            None => self.copy(&mut file, member.size)?,
+            Some(parts) => {
+                for (offset, length) in parts {
+                    file.leap(*offset);
+                    self.copy(&mut file, *length)?;
+                }
+                file.leap(member.size);
+            }
         }
-        file.set_len(member.size).context("ftruncate()")
+        file.flush().context("ftruncate()")
     }
 
-    fn copy(&mut self, file: &mut File, count: u64) -> Result<()> {
+    fn copy(&mut self, file: &mut holes::Writer, count: u64) -> Result<()> {
         let mut left = count;
         while left > 0 {
             let bytes = match self.source.fill_buf() {

@@ -4,7 +4,7 @@
 use super::{
     attributes::Attributes,
     below::{self, Below, DIRECTORY},
-    manner::{LeftOut, Manner, shown},
+    manner::{LeftOut, MOST_UNLISTED, Manner, shown},
 };
 use crate::removal;
 use anyhow::{Context, Result, bail, ensure};
@@ -121,8 +121,11 @@ impl Tree {
             }
             at = openat(&at, name.as_os_str(), DIRECTORY, Mode::empty())?;
             fchmod(&at, Mode::from_bits_truncate(0o755))?; // mkdirat obeys umask
+            let inode = fstat(&at)?.st_ino;
             if self.manner.copies() {
-                self.made.insert(fstat(&at)?.st_ino);
+                self.made.insert(inode);
+            } else if self.left_out.unlisted.len() < MOST_UNLISTED {
+                self.left_out.unlisted.insert(inode);
             }
             // What was just made in it has changed its time.
             if let Some((directory, path, attributes)) = known.take() {

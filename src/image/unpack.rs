@@ -43,7 +43,7 @@ pub fn unpack_stream(tar: impl BufRead, target: Below, manner: Manner) -> Result
     let mut tape = Tape::new(tar);
     let mut tree = Tree::new(target, manner);
     let mut last = Vec::new();
-    let mut entries = 0u64;
+    let (mut entries, mut bytes) = (0u64, 0u64);
     while let Some(member) = tape.next().with_context(|| match entries {
         0 => "not a tar archive".to_owned(),
         n => format!("the archive is cut off or damaged after entry {n}, {}", shown(&last)),
@@ -54,6 +54,9 @@ pub fn unpack_stream(tar: impl BufRead, target: Below, manner: Manner) -> Result
             return Err(limits::refused("one entry too many", limits::ENTRIES)).with_context(name);
         }
         ensure!(member.size <= limits.bytes, "{}: it says that it has {} bytes", name(), member.size);
+        // With the holes of all files together: of them nothing has come out of anything.
+        bytes = bytes.saturating_add(member.size);
+        limits.check_size(bytes).with_context(name)?;
         tree.add(&member, &mut tape).with_context(name)?;
         last = member.name;
     }
@@ -90,6 +93,10 @@ impl Tree {
             if path.file_name().is_some_and(|name| name.as_bytes().starts_with(whiteout::PREFIX.as_bytes())) {
                 return self.whiteout(&path);
             }
+        } else {
+            let is_mark =
+                |part: Component| part.as_os_str().as_bytes().starts_with(whiteout::PREFIX.as_bytes());
+            self.left_out.has_marks |= path.components().any(is_mark);
         }
         if path.as_os_str().is_empty() {
             ensure!(member.kind == EntryType::Directory, "the root directory cannot be anything else");
@@ -165,8 +172,8 @@ impl Tree {
             self.make_way(&parent, &name, present)?;
             made = openat(self.parent(&parent)?, name.as_os_str(), flags, mode);
         }
-        let mut file = File::from(made.context("openat(O_CREAT|O_EXCL)")?);
-        tape.write(member, &mut file)?;
+        let file = File::from(made.context("openat(O_CREAT|O_EXCL)")?);
+        tape.write(member, &file)?;
         let kept = attributes.set(&file)?;
         self.count(kept);
         Ok(())

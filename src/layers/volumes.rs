@@ -9,7 +9,7 @@ use super::user;
 use crate::{
     config::{Attribute, Config, Mount, Names, Propagation, What},
     image, narrate,
-    place::{Kind, is, is_directory, not_proc, open, place},
+    place::{Kind, is, is_directory, not_root, open, place},
     sys::{self, mounts::*},
 };
 use anyhow::{Context, Result};
@@ -112,7 +112,7 @@ pub fn held(config: &Config, target: &Path) -> Result<OwnedFd> {
 
 fn onto(root: &OwnedFd, mount: &Mount, tree: &OwnedFd) -> Result<()> {
     let kind = if is_directory(tree)? { Kind::Directory } else { Kind::File };
-    move_mount(tree, &place(root, &mount.target, kind)?)
+    move_mount(tree, &place(root, &mount.target, kind).and_then(|place| not_root(root, place))?)
 }
 
 fn describe(mount: &Mount) -> String {
@@ -149,7 +149,9 @@ fn fill(root: &OwnedFd, mount: &Mount, volume: &OwnedFd) -> Result<()> {
     if narrate::is_dry() || !image::names(volume)?.is_empty() {
         return Ok(());
     }
-    let Ok(images) = open(root, &mount.target).and_then(not_proc) else { return Ok(()) };
+    // What was mounted before us is not the image's: a link may lead to /sys, or to another volume.
+    let Ok(images) = openat2_in_mount(root.as_fd(), &mount.target, OFlag::O_PATH) else { return Ok(()) };
+    let images = not_root(root, images)?;
     if !is_directory(&images)? || image::names(&images)?.is_empty() {
         return Ok(());
     }

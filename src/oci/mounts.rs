@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     image,
     layers::masks,
-    place::{Kind, is, is_directory, not_proc, open, place as find},
+    place::{Kind, is, is_directory, is_root, not_proc, open, place as find},
     sys::{self, mounts::*},
 };
 use anyhow::{Context, Error, Result, bail, ensure};
@@ -178,7 +178,7 @@ fn one(root: &OwnedFd, mount: &Mount, trees: &mut VecDeque<OwnedFd>) -> Result<(
         ensure_plain(root, fstype, &mount.target)?;
     }
     if mount.how.copies_up {
-        copy_up(&place, &tree)?;
+        copy_up(root, &place, &tree)?;
     }
     attributes(&tree, &mount.how)?;
     move_mount(&tree, &place)
@@ -231,7 +231,9 @@ fn link(root: &OwnedFd, text: &str, target: &Path) -> Result<()> {
 }
 
 /// `tmpcopyup`: and the directory's mode, as it takes its place.
-fn copy_up(place: &OwnedFd, tree: &OwnedFd) -> Result<()> {
+fn copy_up(root: &OwnedFd, place: &OwnedFd, tree: &OwnedFd) -> Result<()> {
+    let is_files = !is_root(root, place)? && !image::pack::is_kernels(place);
+    ensure!(is_files, "tmpcopyup: a link of the root's leads to / or to what the kernel shows of itself");
     let by_number = |file: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     sys::many_calls("copy what the root has there into it", || {
         image::copy(&[by_number(place)], &by_number(tree))

@@ -52,14 +52,24 @@ pub const HERE: BorrowedFd<'static> = nix::fcntl::AT_FDCWD;
 /// Opens what `path` is called below `directory`, which is "/" for every link and ".." on the way.
 /// With O_PATH it is held, and not opened for reading.
 pub fn openat2_in_root(directory: BorrowedFd, path: &Path, flags: OFlag) -> Result<OwnedFd> {
+    openat2(directory, path, flags, ResolveFlag::empty())
+}
+
+/// The same, and nothing that is mounted on the way is entered: that is EXDEV.
+pub fn openat2_in_mount(directory: BorrowedFd, path: &Path, flags: OFlag) -> Result<OwnedFd> {
+    openat2(directory, path, flags, ResolveFlag::RESOLVE_NO_XDEV)
+}
+
+fn openat2(directory: BorrowedFd, path: &Path, flags: OFlag, also: ResolveFlag) -> Result<OwnedFd> {
     let below = path.strip_prefix("/").unwrap_or(path);
     let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
     let how = OpenHow::new()
         .flags(flags | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | also);
     let words = names((flags | OFlag::O_CLOEXEC).iter_names());
+    let resolve = names(also.iter_names()) + if also.is_empty() { "" } else { "|" };
     let text = format!(
-        "openat2({}, {below:?}, {{flags={words}, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}}, 24)",
+        "openat2({}, {below:?}, {{flags={words}, resolve={resolve}RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}}, 24)",
         fd(directory)
     );
     // EAGAIN: something was renamed on this machine while the kernel walked over a ".." (openat2(2)).

@@ -265,7 +265,6 @@ fn what_is_damaged_is_named_and_mended_by_getting_it_again() {
 /// A sound store's answer, and then what is told of each change to a file of a layer.
 #[test]
 fn damage_inside_a_layer_is_named_and_mended_by_getting_it_again() {
-    type Change = fn(&Path);
     let changes: [(&str, &str, Change); 7] = [
         ("last", "was changed", |file| fs::write(file, "5").unwrap()),
         ("last", "was changed", |file| {
@@ -332,6 +331,192 @@ fn a_damaged_layer_that_runs_is_left_until_it_ends() {
     assert!(!layer.join("added").exists());
 }
 
+type Change = fn(&Path);
+
+/// What changes in a layer, and what is told of it.
+const CHANGES: [(&str, &str, Change); 5] = [
+    ("is-changed", "was changed", |file| {
+        // As a disk would: nothing but the bytes says so.
+        let before = fs::metadata(file).unwrap().modified().unwrap();
+        fs::write(file, "5").unwrap();
+        fs::File::options().write(true).open(file).unwrap().set_modified(before).unwrap();
+    }),
+    ("is-gone", "is missing", |file| fs::remove_file(file).unwrap()),
+    ("is-new", "does not belong there", |file| fs::create_dir_all(file.join("deep/er")).unwrap()),
+    ("is-other", "is something else", |file| {
+        fs::remove_file(file).unwrap();
+        std::os::unix::fs::symlink("is-changed", file).unwrap();
+    }),
+    ("is-open", "has other attributes", |file| {
+        fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o4777)).unwrap();
+    }),
+];
+
+/// A layer of files that can be damaged in all these ways, in a directory that it does not list.
+fn damageable() -> Vec<u8> {
+    let names: Vec<_> = CHANGES.iter().map(|(name, ..)| *name).filter(|name| *name != "is-new").collect();
+    let paths: Vec<_> = names.iter().map(|name| format!("some/{name}")).collect();
+    layout::files(&paths.iter().map(|path| (path.as_str(), "4")).collect::<Vec<_>>())
+}
+
+fn examined(place: &Place) -> Ended {
+    place.rubber(&["doctor", "--store", "--format", "json"])
+}
+
+/// The whole of `image` is called whole, and each damage of the layer with these files is told, until `mend` is done.
+#[track_caller]
+fn each_damage_is_told(place: &Place, image: &str, mend: &dyn Fn()) {
+    let sound = examined(place);
+    assert!(!sound.out.contains("is damaged") && !sound.out.contains("nothing to compare"), "{}", sound.out);
+    for (name, words, change) in CHANGES {
+        let layers = place.layers();
+        let layer = layers.iter().find(|layer| layer.join("some/is-changed").exists()).unwrap();
+        change(&layer.join("some").join(name));
+        let found = examined(place);
+        let told = format!("\\\"/some/{name}\\\" {words}");
+        assert!(
+            found.out.contains(&format!("image {image} is damaged: in the layer")),
+            "{told}: {}",
+            found.out
+        );
+        assert!(found.out.contains(&told), "{told}: {}", found.out);
+        assert!(!found.out.contains("deep"), "{}", found.out);
+        assert_eq!(found.code, Some(1), "{}", found.err);
+        // It is remembered by who does not look as closely.
+        assert!(doctor(place).contains("rubber doctor --store"), "{}", doctor(place));
+        mend();
+        let mended = examined(place);
+        assert!(!mended.out.contains("is damaged"), "{image}, {told}: {}", mended.out);
+        assert_eq!(mended.code, sound.code, "{image}, {told}: {}", mended.out);
+    }
+}
+
+#[test]
+fn damage_is_told_of_an_image_that_came_as_an_archive_of_a_root() {
+    let place = Place::new();
+    fs::write(place.path("root.tar"), damageable()).unwrap();
+    let import = || drop(place.rubber(&["import", "tar:root.tar", "it"]).good());
+    import();
+    each_damage_is_told(&place, "it", &import);
+}
+
+#[test]
+fn damage_is_told_of_an_image_that_was_run_from_an_archive_of_a_root() {
+    let place = Place::new();
+    let layers = [damageable(), layout::busybox()];
+    let [files, busybox] = layers.map(|layer| layer[..layer.len() - 1024].to_vec());
+    fs::write(place.path("root.tar"), [files, busybox, vec![0; 1024]].concat()).unwrap();
+    let run = || place.rubber(&["run", "--rm", "tar:root.tar", "true"]);
+    let ran = run();
+    if ran.code != Some(0) {
+        return lab::skip_this(&ran.err);
+    }
+    let name = entries(&place.store().join("images"))[0].file_stem().unwrap().to_str().unwrap().to_owned();
+    each_damage_is_told(&place, &name, &|| drop(run().good()));
+}
+
+#[test]
+fn damage_is_told_of_an_image_of_a_directory() {
+    let place = Place::new();
+    fs::create_dir(place.path("root")).unwrap();
+    fs::write(place.path("root.tar"), damageable()).unwrap();
+    crate::tool(&place, "tar", &["-C", "root", "-xf", "root.tar"]);
+    let import = || drop(place.rubber(&["import", "root", "it"]).good());
+    import();
+    each_damage_is_told(&place, "it", &import);
+}
+
+#[test]
+fn damage_is_told_of_an_image_that_docker_saved() {
+    let place = Place::new();
+    layout::write(&place.path("layout"), "it", &[layout::busybox(), damageable()], json!({}));
+    let saver = Place::new();
+    saver.rubber(&["import", &format!("oci:{}", place.path("layout").display()), "it"]).good();
+    let (archive, format) = (place.path("it.tar"), "docker-archive");
+    saver.rubber(&["save", "it", "-o", archive.to_str().unwrap(), "--format", format]).good();
+    for from in ["docker-archive:it.tar", "oci:layout"] {
+        let import = || drop(place.rubber(&["import", from, "it"]).good());
+        import();
+        each_damage_is_told(&place, "it", &import);
+        place.rubber(&["rmi", "it"]).good();
+    }
+}
+
+/// What it was made of may be gone.
+#[test]
+fn damage_is_told_of_an_image_that_was_made_of_a_container() {
+    let place = Place::new();
+    layout::write(&place.path("layout"), "base", &[layout::busybox(), damageable()], json!({}));
+    place.rubber(&["import", "oci:layout", "base"]).good();
+    let ran = place.rubber(&["run", "--name", "c", "base", "sh", "-c", "echo new >/new"]);
+    if ran.code != Some(0) {
+        return lab::skip_this(&ran.err);
+    }
+    let commit = || drop(place.rubber(&["commit", "c", "it"]).good());
+    commit();
+    let top = place.layers().into_iter().find(|layer| layer.join("new").exists()).unwrap();
+    fs::write(top.join("new"), "old").unwrap();
+    let told = examined(&place).out;
+    assert!(told.contains("image it is damaged") && told.contains("/new"), "{told}");
+    commit();
+    assert!(!examined(&place).out.contains("is damaged"));
+    place.rubber(&["rm", "c"]).good();
+    place.rubber(&["rmi", "base"]).good();
+    assert!(entries(&place.store().join("blobs/sha256")).is_empty());
+    let layer = place.layers().into_iter().find(|layer| layer.join("some").exists()).unwrap();
+    let sound = examined(&place).out;
+    assert!(!sound.contains("is damaged") && !sound.contains("nothing to compare"), "{sound}");
+    fs::write(layer.join("some/is-changed"), "5").unwrap();
+    let told = examined(&place).out;
+    assert!(told.contains("image it is damaged") && told.contains("/some/is-changed"), "{told}");
+}
+
+#[test]
+fn damage_is_told_of_the_images_that_rubber_makes_itself() {
+    let place = Place::new();
+    for (name, again) in
+        [("rubber", &["run", "--rm", "rubber"][..]), ("busybox", &["import", "--recipe", "busybox"])]
+    {
+        let make = || place.rubber(again).code;
+        if make() != Some(0) {
+            lab::skip_this("it cannot be made or run here");
+            continue;
+        }
+        let layer = place.layer();
+        assert!(!examined(&place).out.contains("is damaged"));
+        fs::write(layer.join("etc/passwd"), "root::0:0::/:/bin/sh\n").unwrap();
+        let told = examined(&place);
+        assert!(told.out.contains(&format!("image {name} is damaged")), "{}", told.out);
+        assert!(
+            told.out.contains("/etc/passwd") && told.out.contains(&format!("rubber rmi {name}")),
+            "{}",
+            told.out
+        );
+        place.rubber(&["rmi", name]).good();
+        assert_eq!(make(), Some(0));
+        assert!(!examined(&place).out.contains("is damaged"));
+        place.rubber(&["rmi", name]).good();
+    }
+}
+
+/// One of a release before has nothing that says what was in it, and is not called whole.
+#[test]
+fn an_image_that_cannot_be_compared_with_anything_is_named() {
+    let place = Place::new();
+    fs::write(place.path("root.tar"), damageable()).unwrap();
+    place.rubber(&["import", "tar:root.tar", "it"]).good();
+    fs::remove_dir_all(place.store().join("contents")).unwrap();
+    let told = examined(&place).out;
+    assert!(told.contains("nothing to compare with: it"), "{told}");
+    place.rubber(&["import", "tar:root.tar", "it"]).good();
+    assert!(!examined(&place).out.contains("nothing to compare"));
+    // Nor is what says it believed when it is damaged itself.
+    let list = entries(&place.store().join("contents")).pop().unwrap();
+    let bytes = fs::read(&list).unwrap();
+    fs::write(&list, &bytes[..bytes.len() - 7]).unwrap();
+    assert!(examined(&place).out.contains("image it is damaged"));
+}
+
 /// One that has no blob is compared with what is imported.
 #[test]
 fn a_damaged_root_is_mended_by_importing_it_again() {
@@ -345,8 +530,10 @@ fn a_damaged_root_is_mended_by_importing_it_again() {
     place.rubber(&["import", "root.tar", "it"]).good();
     assert_eq!(inodes(&place), whole, "a sound one stays");
     let told = place.rubber(&["doctor", "--store", "--format", "json"]).out;
-    assert!(told.contains("no archive to compare with: it"), "{told}");
+    assert!(told.contains("\"found\": \"1 whole\""), "{told}");
     fs::remove_file(place.layers()[0].join("etc/passwd")).unwrap();
+    let told = place.rubber(&["doctor", "--store", "--format", "json"]).out;
+    assert!(told.contains("\\\"/etc/passwd\\\" is missing"), "{told}");
     place.rubber(&["import", "root.tar", "it"]).good();
     assert!(place.layers()[0].join("etc/passwd").exists());
     assert_ne!(inodes(&place), whole);
@@ -363,7 +550,6 @@ fn largest(directory: &Path) -> std::path::PathBuf {
 
 #[test]
 fn what_does_not_belong_together_is_refused_and_leaves_nothing() {
-    type Change = fn(&Path);
     let cases: [(&str, Change); 3] = [
         ("is missing", |blobs| fs::remove_file(largest(blobs)).unwrap()),
         ("refused", |blobs| {

@@ -8,7 +8,10 @@ mod layout;
 mod place;
 
 mod builders;
+mod chains;
 mod faults;
+mod filled;
+mod holes;
 mod read;
 mod trees;
 mod write;

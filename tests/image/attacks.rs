@@ -418,6 +418,16 @@ fn sparse() -> Vec<Attack> {
     let content = [1; 512];
     vec![
         attack("holes of a gibibyte", Harmless, file(&[(1 << 30, 512)], (1 << 30) + 512, &content)),
+        limited(
+            "holes that are too large together",
+            "RUBBER_MAX_UNPACKED",
+            &[("RUBBER_MAX_UNPACKED", "1m")],
+            [
+                file(&[(0, 512)], 700 << 10, &content).unfinished(),
+                file(&[(0, 512)], 700 << 10, &content).bytes(),
+            ]
+            .concat(),
+        ),
         attack(
             "holes of 8 EiB",
             Refused("it says that it has"),

@@ -91,6 +91,22 @@ fn mounts_are_made_in_their_order() {
     assert_eq!(prints(&bundle, script).replace('\n', ", "), "64, yes, no, guest, 1");
 }
 
+/// A link of the root's decides where that is: it was copied whole, with all of /sys.
+#[test]
+fn a_copy_for_memory_is_of_what_the_root_has_there_and_of_nothing_else() {
+    let bundle = bundle!();
+    let mount = json!({ "destination": "/up", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"] });
+    bundle.edit(|config| config["mounts"].as_array_mut().unwrap().push(mount));
+    for target in ["/", "bin/..", "/sys", "/sys/kernel"] {
+        let link = bundle.root().join("up");
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(target, link).unwrap();
+        let error = bundle.fails(&["run", "c"]);
+        assert!(error.contains("tmpcopyup: a link of the root's leads to"), "{target}: {error}");
+    }
+    bundle.nothing_is_left("c");
+}
+
 /// spec: config.md, Mounts
 #[test]
 fn a_mount_is_mounted_again_with_other_options() {

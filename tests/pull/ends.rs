@@ -343,3 +343,23 @@ fn a_pull_killed_anywhere_leaves_nothing_or_the_whole() {
     place.assert_empty_store();
     assert_eq!(blobs(&place).len(), 0);
 }
+
+#[test]
+fn damage_is_told_of_an_image_that_was_pulled_and_mended_by_pulling_it_again() {
+    let place = Place::new();
+    let mut content = Content::default();
+    let layers = [Tar::new().directory("some").file("some/a", "a"), Tar::new().file("some/b", "b")];
+    content.image("latest", here(), &layers.map(Tar::bytes));
+    let site = Site::honest(content);
+    rubber(&place, &["pull", &site.name()]).good();
+    let examined = || rubber(&place, &["doctor", "--store", "--format", "json"]).out;
+    let sound = examined();
+    assert!(!sound.contains("is damaged") && !sound.contains("nothing to compare"), "{sound}");
+    for layer in place.layers() {
+        fs::write(layer.join("added"), "").unwrap();
+        let told = examined();
+        assert!(told.contains("is damaged: in the layer") && told.contains("/added"), "{told}");
+        rubber(&place, &["pull", &site.name()]).good();
+        assert!(!examined().contains("is damaged"));
+    }
+}
