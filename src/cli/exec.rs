@@ -110,7 +110,7 @@ impl Exec {
             command: self.command.clone(),
             env,
             workdir,
-            user: self.user.clone().unwrap_or(was.user.clone()),
+            user: self.user.clone().filter(|user| !user.is_empty()).unwrap_or(was.user.clone()),
             capabilities,
             interactive: self.interactive,
             tty: self.tty,

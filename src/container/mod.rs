@@ -45,7 +45,7 @@ pub fn signal(word: &str) -> Result<i32> {
         let from_first = name.strip_prefix("RTMIN").map(|more| (nix::libc::SIGRTMIN(), more));
         let (base, more) =
             from_first.or(name.strip_prefix("RTMAX").map(|more| (nix::libc::SIGRTMAX(), more)))?;
-        Some(base + if more.is_empty() { 0 } else { more.parse::<i32>().ok()? })
+        base.checked_add(if more.is_empty() { 0 } else { more.parse::<i32>().ok()? })
     };
     let named = || format!("SIG{name}").parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32);
     let number = word.parse::<i32>().ok().or_else(named).or_else(real_time);

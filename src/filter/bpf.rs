@@ -105,50 +105,51 @@ fn try_rules(rules: &[Rule], others: Action) -> Vec<sock_filter> {
     code
 }
 
-/// Goes on if the condition holds, else `skip` instructions further. The register has 32 bits and an argument 64:
-/// its upper half decides, unless that is equal.
-fn holds(Condition { argument, is }: Condition, skip: u8) -> Vec<sock_filter> {
+/// Goes on if the condition holds, else `skip` instructions further. The register has 32 bits and an argument 64: its
+/// upper half decides, unless that is equal, or is nothing to the kernel.
+fn holds(Condition { argument, taken, is }: Condition, skip: u8) -> Vec<sock_filter> {
     let low = ARGUMENTS + 8 * u32::from(argument);
     let (low, high) = if cfg!(target_endian = "little") { (low, low + 4) } else { (low + 4, low) };
-    let halves = |value: u64| (value as u32, (value >> 32) as u32);
-    // Code of four instructions: what follows them is 0 after the last one.
-    let order = |last: u32, value: u64, then: u8, otherwise: u8| {
-        let (value_low, value_high) = halves(value);
-        vec![
-            load(high),
-            jump(libc::BPF_JGT, value_high, then + 3, 0),
-            jump(libc::BPF_JEQ, value_high, 0, otherwise + 2),
-            load(low),
-            jump(last, value_low, then, otherwise),
-        ]
+    let (mask, value) = match is {
+        Masked { mask, value } => (mask & taken, value & taken),
+        Equal(value)
+        | NotEqual(value)
+        | Less(value)
+        | LessOrEqual(value)
+        | Greater(value)
+        | GreaterOrEqual(value) => (taken, value & taken),
     };
-    match is {
-        Equal(value) | Masked { value, .. } => {
-            let (value_low, value_high) = halves(value);
-            let mask = if let Masked { mask, .. } = is { mask } else { u64::MAX };
-            let and = |half: u32| statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, half);
-            let (mask_low, mask_high) = halves(mask);
-            vec![
-                load(high),
-                and(mask_high),
-                jump(libc::BPF_JEQ, value_high, 0, skip + 3),
-                load(low),
-                and(mask_low),
-                jump(libc::BPF_JEQ, value_low, 0, skip),
-            ]
-        }
-        NotEqual(value) => {
-            let (value_low, value_high) = halves(value);
-            vec![
-                load(high),
-                jump(libc::BPF_JEQ, value_high, 0, 2),
-                load(low),
-                jump(libc::BPF_JEQ, value_low, skip, 0),
-            ]
-        }
-        Greater(value) => order(libc::BPF_JGT, value, 0, skip),
-        GreaterOrEqual(value) => order(libc::BPF_JGE, value, 0, skip),
-        Less(value) => order(libc::BPF_JGE, value, skip, 0),
-        LessOrEqual(value) => order(libc::BPF_JGT, value, skip, 0),
+    let [(mask_low, mask_high), (value_low, value_high)] =
+        [mask, value].map(|it| (it as u32, (it >> 32) as u32));
+    // The comparison that says it of the lower half, and where that goes on.
+    let (last, then, otherwise) = match is {
+        Equal(_) | Masked { .. } => (libc::BPF_JEQ, 0, skip),
+        NotEqual(_) => (libc::BPF_JEQ, skip, 0),
+        Greater(_) => (libc::BPF_JGT, 0, skip),
+        GreaterOrEqual(_) => (libc::BPF_JGE, 0, skip),
+        Less(_) => (libc::BPF_JGE, skip, 0),
+        LessOrEqual(_) => (libc::BPF_JGT, skip, 0),
+    };
+    let lower = [masked(low, mask_low), vec![jump(last, value_low, then, otherwise)]].concat();
+    if mask_high == 0 && value_high == 0 {
+        return lower;
+    }
+    let rest = lower.len() as u8;
+    let upper = match is {
+        Equal(_) | Masked { .. } => vec![jump(libc::BPF_JEQ, value_high, 0, skip + rest)],
+        NotEqual(_) => vec![jump(libc::BPF_JEQ, value_high, 0, rest)],
+        _ => vec![
+            jump(libc::BPF_JGT, value_high, then + rest + 1, 0),
+            jump(libc::BPF_JEQ, value_high, 0, otherwise + rest),
+        ],
+    };
+    [masked(high, mask_high), upper, lower].concat()
+}
+
+/// Takes these bits of half an argument into the register.
+fn masked(half: u32, mask: u32) -> Vec<sock_filter> {
+    match mask {
+        u32::MAX => vec![load(half)],
+        _ => vec![load(half), statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mask)],
     }
 }

@@ -52,20 +52,18 @@ const NEW_NAMESPACES: u64 = (nix::libc::CLONE_NEWNS
     | nix::libc::CLONE_NEWNET
     | nix::libc::CLONE_NEWCGROUP) as u64;
 
-const NO_NAMESPACES: &[Condition] =
-    &[Condition { argument: 0, is: Masked { mask: NEW_NAMESPACES, value: 0 } }];
+const NO_NAMESPACES: &[Condition] = &[Condition::new(0, Masked { mask: NEW_NAMESPACES, value: 0 })];
 
 /// Linux, Linux with the machine called uname26, both for 32-bit programs, and the question which it is.
 const DOMAINS: &[Condition] = &[
-    Condition { argument: 0, is: Equal(0) },
-    Condition { argument: 0, is: Equal(0x2_0000) },
-    Condition { argument: 0, is: Equal(0x8) },
-    Condition { argument: 0, is: Equal(0x2_0008) },
-    Condition { argument: 0, is: Equal(0xffff_ffff) },
+    Condition::new(0, Equal(0)),
+    Condition::new(0, Equal(0x2_0000)),
+    Condition::new(0, Equal(0x8)),
+    Condition::new(0, Equal(0x2_0008)),
+    Condition::new(0, Equal(0xffff_ffff)),
 ];
 
-const NOT_TO_THE_HYPERVISOR: &[Condition] =
-    &[Condition { argument: 0, is: NotEqual(nix::libc::AF_VSOCK as u64) }];
+const NOT_TO_THE_HYPERVISOR: &[Condition] = &[Condition::new(0, NotEqual(nix::libc::AF_VSOCK as u64))];
 
 #[rustfmt::skip]
 pub const GROUPS: &[Group] = &[

@@ -1,9 +1,6 @@
-//! What is different about the calls of 32-bit x86: two of them are many, and arguments have 32 bits.
+//! What is different about the calls of 32-bit x86: two of them are many.
 
-use super::{
-    Comparison::{self, *},
-    Condition, Rule,
-};
+use super::{Comparison::Equal, Condition, Rule};
 
 /// Calls that are also made through socketcall(2): its first argument is their number, from 1.
 #[rustfmt::skip]
@@ -31,32 +28,10 @@ pub fn through(name: &str) -> Option<(&'static str, u64)> {
 /// Rules for one call, as they are for the other way to make it. What was its first argument is in memory now: a rule
 /// that asks for that is one for every call of this number, as libseccomp has it.
 pub fn only(which: u64, rules: &[Rule]) -> Vec<Rule> {
-    let here = Condition { argument: 0, is: Equal(which) };
+    let here = Condition::new(0, Equal(which));
     let rule = |rule: &Rule| {
         let others = rule.conditions.iter().copied().filter(|condition| condition.argument != 0);
         Rule { conditions: std::iter::once(here).chain(others).collect(), action: rule.action }
     };
     rules.iter().map(rule).collect()
-}
-
-/// A filter sees zeroes above the 32 bits: so only as many count of what they are compared with. Else -1, which a
-/// profile has in 64, would never be there.
-pub fn halved(mut rules: Vec<Rule>) -> Vec<Rule> {
-    for condition in rules.iter_mut().flat_map(|rule| &mut rule.conditions) {
-        condition.is = lower_half(condition.is);
-    }
-    rules
-}
-
-fn lower_half(is: Comparison) -> Comparison {
-    let low = |value: u64| value & 0xffff_ffff;
-    match is {
-        Equal(value) => Equal(low(value)),
-        NotEqual(value) => NotEqual(low(value)),
-        Less(value) => Less(low(value)),
-        LessOrEqual(value) => LessOrEqual(low(value)),
-        Greater(value) => Greater(low(value)),
-        GreaterOrEqual(value) => GreaterOrEqual(low(value)),
-        Masked { mask, value } => Masked { mask: low(mask), value: low(value) },
-    }
 }

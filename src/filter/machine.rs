@@ -3,7 +3,7 @@
 use super::{
     Rule,
     calls::{self, Call, NONE},
-    i386,
+    i386, width,
 };
 use Machine::*;
 use anyhow::{Result, ensure};
@@ -76,12 +76,19 @@ impl Machine {
 
     /// Rules for the call of this name, as they are for each number that it is made by.
     pub fn meant(self, name: &str, rules: &[Rule]) -> Vec<(u32, Vec<Rule>)> {
-        let direct = self.numbered(name).map(|number| (number, rules.to_vec()));
-        if self != I386 {
-            return direct.into_iter().collect();
+        let direct = self.numbered(name).map(|number| (number, self.as_taken(name, rules.to_vec())));
+        let through = if self == I386 { i386::through(name) } else { None };
+        let other = through.and_then(|(way, which)| {
+            Some((self.numbered(way)?, self.as_taken(way, i386::only(which, rules))))
+        });
+        direct.into_iter().chain(other).collect()
+    }
+
+    /// Rules about the call of this name, each of whose conditions looks at as much as the kernel does.
+    pub fn as_taken(self, name: &str, mut rules: Vec<Rule>) -> Vec<Rule> {
+        for condition in rules.iter_mut().flat_map(|rule| &mut rule.conditions) {
+            condition.taken = width::taken(self, name, condition.argument);
         }
-        let other = i386::through(name)
-            .and_then(|(way, which)| Some((self.numbered(way)?, i386::only(which, rules))));
-        direct.into_iter().chain(other).map(|(number, rules)| (number, i386::halved(rules))).collect()
+        rules
     }
 }

@@ -12,6 +12,7 @@ pub mod ebpf;
 mod i386;
 pub mod machine;
 pub mod profile;
+mod width;
 
 use anyhow::Result;
 use calls::{GROUPS, Verdict};
@@ -75,7 +76,16 @@ pub const fn errno(number: i32) -> Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Condition {
     pub argument: u8,
+    /// The bits that the kernel takes of it. Both sides are compared in these: see `width`.
+    pub taken: u64,
     pub is: Comparison,
+}
+
+impl Condition {
+    /// Of an argument of 64 bits, until the call is known.
+    pub const fn new(argument: u8, is: Comparison) -> Condition {
+        Condition { argument, taken: u64::MAX, is }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,8 +174,17 @@ fn default_policy(machine: Machine, capabilities: &[Capability]) -> Policy {
             }
             Verdict::Missing(_) => always(errno(libc::ENOSYS)),
         };
-        let numbers = group.calls.iter().filter_map(|call| machine.number(call));
-        calls.extend(numbers.map(|number| (number, rules.clone())));
+        let looks_at_arguments = rules.iter().any(|rule| !rule.conditions.is_empty());
+        for call in group.calls {
+            let Some(number) = machine.number(call) else { continue };
+            calls.insert(
+                number,
+                match looks_at_arguments {
+                    true => machine.as_taken(call.0, rules.to_vec()).into(),
+                    false => rules.clone(),
+                },
+            );
+        }
     }
     Policy { machine, others: errno(libc::ENOSYS), calls }
 }

@@ -315,7 +315,7 @@ impl Argument {
             Op::GreaterOrEqual => Comparison::GreaterOrEqual(value),
             Op::Masked => Comparison::Masked { mask: value, value: self.value_two },
         };
-        Ok(Condition { argument: self.index, is })
+        Ok(Condition::new(self.index, is))
     }
 }
 

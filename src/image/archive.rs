@@ -4,6 +4,7 @@
 use super::{
     assemble,
     blobs::{self, Blob, Wanted},
+    find::is_nameless,
     manifest::{self, Descriptor, Document, MOST_BYTES, Manifest, Platform},
     name::Name,
     pieces::Pieces,
@@ -112,10 +113,13 @@ fn is_same(name: &str, wanted: &str) -> bool {
 }
 
 impl Offered {
-    /// A name that it can have here.
+    /// A name that it can have here. An archive's word for a digest is no digest: neither `NAME@sha256:...`, which
+    /// promises a registry's manifest, nor the name that rubber makes of an image's content is the archive's to give.
     pub fn name(&self) -> Option<Name> {
         // "latest" alone is a tag that skopeo gave it, and no name.
-        self.names.iter().filter(|name| name.contains([':', '/'])).find_map(|name| Name::parse(name).ok())
+        let names = self.names.iter().filter(|name| name.contains([':', '/']));
+        let mut names = names.filter_map(|name| Name::parse(name).ok());
+        names.find(|name| name.digest().is_none() && !is_nameless(name))
     }
 
     /// Its configuration and, from OCI's archives, its manifest.

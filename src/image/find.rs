@@ -6,26 +6,34 @@ use super::{
 };
 use anyhow::{Result, bail};
 
-/// An image that is in the store. A name comes before an id.
+/// An image that is in the store: its name, or the beginning of its id. What is one image's name and begins another's
+/// id is neither: an archive says what its image is called, and may have had the other in mind.
 pub fn find(store: &Store, word: &str) -> Result<Name> {
     let named = Name::parse(word);
+    let by_id = by_id(store, word)?;
     if let Ok(name) = &named
-        && store.id_if_there(name)?.is_some()
+        && let Some(id) = store.id_if_there(name)?
     {
+        if let Some((_, other)) = by_id.iter().find(|(other, _)| *other != id) {
+            bail!(
+                "{word:?} is the name of an image and begins the id of another, {other}: \
+                 docker.io/library/{word} is the first, and {other} the second"
+            );
+        }
         return Ok(name.clone());
     }
-    match &by_id(store, word)?[..] {
+    match &by_id[..] {
         [] => unknown(store, &named?),
-        [name] => Ok(name.clone()),
+        [(_, name)] => Ok(name.clone()),
         several => {
-            let names: Vec<_> = several.iter().map(Name::as_str).collect();
+            let names: Vec<_> = several.iter().map(|(_, name)| name.as_str()).collect();
             bail!("{word:?} is the id of several images: {}", names.join(", "))
         }
     }
 }
 
 /// The images whose id begins so; of one image under several names the first will do.
-fn by_id(store: &Store, word: &str) -> Result<Vec<Name>> {
+fn by_id(store: &Store, word: &str) -> Result<Vec<(String, Name)>> {
     let prefix = word.strip_prefix("sha256:").unwrap_or(word);
     let is_hex = prefix.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     let mut found: Vec<(String, Name)> = Vec::new();
@@ -39,7 +47,7 @@ fn by_id(store: &Store, word: &str) -> Result<Vec<Name>> {
             }
         }
     }
-    Ok(found.into_iter().map(|(_, name)| name).collect())
+    Ok(found)
 }
 
 fn unknown<T>(store: &Store, name: &Name) -> Result<T> {

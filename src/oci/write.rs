@@ -14,6 +14,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use caps::{CapSet, Capability};
+use nix::unistd::geteuid;
 use serde_json::{Map, Value, json};
 use std::{ffi::OsStr, path::Path};
 
@@ -55,6 +56,10 @@ fn version(config: &Config) -> &'static str {
 
 fn process(config: &Config) -> Result<Value> {
     let mut account = user::account(config)?;
+    // runc refuses any further group to an ordinary user's container, and the first is no further one.
+    if !geteuid().is_root() {
+        account.groups.remove(0);
+    }
     account.groups.extend(user::more_groups(config)?);
     let mut process = json!({
         "terminal": config.tty,

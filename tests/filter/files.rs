@@ -302,7 +302,7 @@ fn seccomp_profiles_that_are_none_are_told_in_a_line() {
     assert!(refused("no-new-privileges=perhaps").contains("there are no-new-privileges"));
     assert!(refused("").contains("there are no-new-privileges"));
     // A profile no program can be made of: as many instructions as the kernel does not take.
-    let many: Vec<_> = (0..700_u64)
+    let many: Vec<_> = (0..1000_u64)
         .map(|value| json!({"names": ["getpid"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]}))
         .collect();
     std::fs::write(&file, with(json!(many)).to_string()).unwrap();

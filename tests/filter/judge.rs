@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 pub struct Profile(Value);
 
 impl Profile {
+    pub fn of(value: Value) -> Profile {
+        Profile(value)
+    }
+
     pub fn read(file: &str) -> Profile {
         Profile(serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
     }

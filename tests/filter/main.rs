@@ -9,6 +9,7 @@ mod lab;
 mod files;
 mod judge;
 mod probe;
+mod width;
 
 use judge::Profile;
 use lab::{is_root, rubber, run, say, text};
@@ -166,12 +167,14 @@ fn seccomp_arguments_are_looked_at() {
         (number("personality"), [0, 0, 0, 0, 0], ALLOWED),
         (number("personality"), [0xffff_ffff, 0, 0, 0, 0], ALLOWED),
         (number("personality"), [0x2_0008, 0, 0, 0, 0], ALLOWED),
-        // ADDR_NO_RANDOMIZE, READ_IMPLIES_EXEC, and one whose lower half looks harmless.
+        // ADDR_NO_RANDOMIZE, READ_IMPLIES_EXEC, and the same with an upper half, which the kernel does not look at.
         (number("personality"), [0x4_0000, 0, 0, 0, 0], libc::EPERM),
         (number("personality"), [0x40_0000, 0, 0, 0, 0], libc::EPERM),
-        (number("personality"), [0x1_0000_0000, 0, 0, 0, 0], libc::EPERM),
+        (number("personality"), [0x1_0004_0000, 0, 0, 0, 0], libc::EPERM),
+        (number("personality"), [0x1_0000_0000, 0, 0, 0, 0], ALLOWED),
         (number("socket"), [libc::AF_INET as u64, 1, 0, 0, 0], ALLOWED),
         (number("socket"), [libc::AF_VSOCK as u64, 1, 0, 0, 0], libc::EPERM),
+        (number("socket"), [libc::AF_VSOCK as u64 | 1 << 32, 1, 0, 0, 0], libc::EPERM),
         (number("socket"), [libc::AF_UNIX as u64, 1, 0, 0, 0], ALLOWED),
     ];
     let questions: Vec<_> = asked.iter().map(|(number, arguments, _)| (*number, *arguments)).collect();

@@ -100,6 +100,57 @@ fn plain_config() -> Vec<u8> {
 
 fn unchanged(_: &mut Value) {}
 
+/// A digest promises what is in an image, and an archive may call its image what it likes.
+#[test]
+fn an_archive_does_not_call_its_image_by_a_digest() {
+    let place = Place::new();
+    let wanted = format!("{:064x}", 0xabcdef);
+    for name in
+        [format!("it@sha256:{wanted}"), format!("{wanted}:latest"), format!("docker.io/library/{wanted}")]
+    {
+        let named = |names: Value| {
+            docker_with(&[&good()], plain_config(), move |entry| entry["RepoTags"] = names.clone())
+        };
+        fs::write(place.path("evil.tar"), tar(&named(json!([name])))).unwrap();
+        place.rubber(&["import", "evil.tar"]).refused("has no name");
+        // As containerd and skopeo write it.
+        for key in ["io.containerd.image.name", "org.opencontainers.image.ref.name"] {
+            let name = name.clone();
+            let index =
+                move |index: &mut Value| index["manifests"][0]["annotations"] = json!({key: name.clone()});
+            fs::write(place.path("evil.tar"), tar(&oci(plain_config(), unchanged, index))).unwrap();
+            place.rubber(&["import", "evil.tar"]).refused("has no name");
+        }
+        fs::write(place.path("both.tar"), tar(&named(json!([name, "other:1"])))).unwrap();
+        assert!(place.rubber(&["import", "both.tar"]).good().out.starts_with("other:1  "));
+    }
+    assert_eq!(place.rubber(&["images"]).good().out.lines().count(), 2, "a line of headings, and other:1");
+}
+
+#[test]
+fn an_archive_does_not_take_another_images_place_by_calling_itself_as_its_id() {
+    let place = Place::new();
+    fs::write(place.path("good.tar"), tar(&docker(&[&good()]))).unwrap();
+    place.rubber(&["import", "good.tar"]).good();
+    let listed = place.rubber(&["images", "--format", "json"]).good().out;
+    let id = serde_json::from_str::<Value>(&listed).unwrap()[0]["id"].as_str().unwrap().to_owned();
+    let bad = Tar::new().file("bad", "bad").bytes();
+    let evil = docker_with(&[&bad], config(&[&bad]).to_string().into_bytes(), |entry| {
+        entry["RepoTags"] = json!([format!("{id}:latest")]);
+    });
+    fs::write(place.path("evil.tar"), tar(&evil)).unwrap();
+    place.rubber(&["import", "evil.tar"]).good();
+    for command in ["rmi", "history"] {
+        place.rubber(&[command, &id]).refused("is the name of an image and begins the id of another, it: ");
+    }
+    place.rubber(&["tag", &id, "prod"]).refused("docker.io/library/");
+    place.rubber(&["history", "it"]).good();
+    let ended = place.rubber(&["rmi", &format!("docker.io/library/{id}")]).good();
+    assert_eq!(ended.out, format!("removed {id}\n"));
+    // With one of the two gone it means the other.
+    assert_eq!(place.rubber(&["rmi", &id]).good().out, "removed it\n");
+}
+
 fn tar(files: &Files) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, content) in files {

@@ -98,7 +98,7 @@ fn rootfs(dir: &Path) -> String {
         fs::create_dir(dir.join(name)).unwrap();
     }
     crate::lab::copy_program(busybox, dir.join("bin/busybox"));
-    for name in ["sh", "id", "env", "cat"] {
+    for name in ["sh", "id", "env", "cat", "grep", "sleep"] {
         std::os::unix::fs::symlink("busybox", dir.join("bin").join(name)).unwrap();
     }
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
@@ -140,6 +140,15 @@ fn user_is_who_the_image_says() {
     is("ann:77", "1000 | 77 | 77 | /home/ann");
     is("4242", "4242 | 0 | 0 | /");
     is("4242:4343", "4242 | 4343 | 4343 | /");
+    // What is left out was not asked for, as docker has it: the user is root then, and the group the user's own.
+    is("", "0 | 0 | 0 10 | /root");
+    is(":", "0 | 0 | 0 10 | /root");
+    is(":0", "0 | 0 | 0 | /root");
+    is(":wheel", "0 | 10 | 10 | /root");
+    is("root:", "0 | 0 | 0 10 | /root");
+    is("ann:", "1000 | 100 | 100 10 29 | /home/ann");
+    is("1000:", "1000 | 100 | 100 10 29 | /home/ann");
+    is("4242:", "4242 | 0 | 0 | /");
     is("2147483647:2147483647", "2147483647 | 2147483647 | 2147483647 | /");
     for (user, why) in [
         ("nosuch", "no user \"nosuch\""),
@@ -152,9 +161,6 @@ fn user_is_who_the_image_says() {
         ("4294967295", "4294967295 is not an id"),
         ("4294967296", "4294967296 is not an id"),
         ("99999999999999999999", "is not an id"),
-        ("", "no user \"\""),
-        (":", "no user \"\""),
-        ("ann:", "no group \"\""),
         ("ann:wheel:x", "no group \"wheel:x\""),
     ] {
         let (code, _, error) = who(user);
@@ -182,7 +188,101 @@ fn user_is_who_the_image_says() {
         status.contains("Uid:\t1000\t1000\t1000\t1000\n") && status.contains("Gid:\t100\t100\t100\t100\n"),
         "{status}"
     );
-    assert!(status.contains("Groups:\t10 29"), "{status}");
+    assert!(status.contains("Groups:\t10 29 100 \n"), "{status}");
+}
+
+/// `Groups:` of /proc/self/status, which lists what setgroups(2) was told: `id -G` adds the gid to it by itself.
+#[test]
+fn user_has_its_first_group_in_the_list_as_well() {
+    let test = "user_has_its_first_group_in_the_list_as_well";
+    if !is_root() {
+        return skip(test, "an ordinary user has one id to give, and the kernel forbids setgroups");
+    }
+    let place = tempfile::tempdir().unwrap();
+    let root = rootfs(place.path());
+    let name = format!("groups-{}", std::process::id());
+    let start =
+        [&["run", "-d", "--name", &name, "-u", "ann", "--rootfs", &root][..], &["sleep", "60"]].concat();
+    assert_eq!(code(&output_of(&mut rubber(start))), 0);
+    for (user, groups) in
+        [("0", "0 10"), ("ann", "10 29 100"), ("ann:77", "77"), ("4242", "0"), ("4242:4343", "4343")]
+    {
+        let ask = ["grep", "Groups:", "/proc/self/status"];
+        let ran = rubber([&["run", "-u", user, "--rootfs", &root][..], &ask].concat()).output().unwrap();
+        let joined = rubber([&["exec", "-u", user, &name][..], &ask].concat()).output().unwrap();
+        for output in [ran, joined] {
+            assert_eq!(text(&output.stdout).trim(), format!("Groups:\t{groups}"), "{user}: {output:?}");
+        }
+    }
+    assert_eq!(code(&output_of(&mut rubber(["rm", "-f", &name]))), 0);
+}
+
+/// The image's maker calls root "1000", and its group "77": it is not the maker who says what a number means.
+#[test]
+fn user_that_is_a_number_is_that_number_whoever_the_image_calls_so() {
+    let test = "user_that_is_a_number_is_that_number_whoever_the_image_calls_so";
+    if !is_root() {
+        return skip(test, "an ordinary user has one id to give, which is root inside");
+    }
+    let place = tempfile::tempdir().unwrap();
+    let root = rootfs(place.path());
+    let root_as = "1000:x:0:0::/root:/bin/sh\n4242:x:0:0::/root:/bin/sh\n+7:x:0:0::/root:/bin/sh\n";
+    fs::write(place.path().join("etc/passwd"), format!("{root_as}ann:x:1000:100::/home/ann:/bin/sh\n"))
+        .unwrap();
+    fs::write(place.path().join("etc/group"), "77:x:0:\n78:x:0:1000,4242\nwheel:x:10:\n").unwrap();
+    let name = format!("numbers-{}", std::process::id());
+    let start = ["run", "-d", "--name", &name, "--group-add", "77", "--rootfs", &root, "sleep", "60"];
+    assert_eq!(code(&output_of(&mut rubber(start))), 0);
+    let said = |words: &[&str]| {
+        let output =
+            rubber([words, &["sh", "-c", "echo $(id -u):$(id -g) $(id -G)"]].concat()).output().unwrap();
+        assert_eq!(code(&output), 0, "{words:?}: {output:?}");
+        text(&output.stdout).trim().to_owned()
+    };
+    for (user, is) in [
+        ("1000", "1000:100 100 77"),
+        ("4242", "4242:0 0 77"),
+        ("+7", "7:0 0 77"),
+        ("1000:77", "1000:77 77"),
+        ("4242:78", "4242:78 78 77"),
+        (":77", "0:77 77"),
+    ] {
+        assert_eq!(said(&["run", "-u", user, "--group-add", "77", "--rootfs", &root]), is, "run -u {user}");
+        assert_eq!(said(&["exec", "-u", user, &name]), is, "exec -u {user}");
+    }
+    assert_eq!(code(&output_of(&mut rubber(["rm", "-f", &name]))), 0);
+    // And an image's own USER, which is no different from the caller's word.
+    let image = format!("numbers-{}", std::process::id());
+    let beside = tempfile::tempdir().unwrap();
+    let make = |user: &str| {
+        let archive = archive_with_user(beside.path(), &root, user);
+        assert_eq!(code(&output_of(&mut rubber(["import", &archive, &image]))), 0);
+    };
+    for (user, is) in [("1000", "1000:100 100"), ("4242:77", "4242:77 77"), (":", "0:0 0")] {
+        make(user);
+        assert_eq!(said(&["run", &image]), is, "USER {user}");
+    }
+    assert_eq!(code(&output_of(&mut rubber(["rmi", &image]))), 0);
+}
+
+/// Of the files in `root`, an image as `docker save` writes it, in `place`.
+fn archive_with_user(place: &Path, root: &str, user: &str) -> String {
+    let tar = |words: &[&str]| {
+        let made = std::process::Command::new("tar").current_dir(place).args(words).status();
+        assert!(made.unwrap().success(), "{words:?}");
+    };
+    tar(&["-cf", "layer.tar", "-C", root, "."]);
+    let sum = std::process::Command::new("sha256sum").arg(place.join("layer.tar")).output().unwrap();
+    let config = serde_json::json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": {"User": user, "Env": ["PATH=/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", &text(&sum.stdout)[..64])]},
+    });
+    fs::write(place.join("c.json"), config.to_string()).unwrap();
+    fs::write(place.join("manifest.json"), r#"[{"Config": "c.json", "Layers": ["layer.tar"]}]"#).unwrap();
+    tar(&["-cf", "image.tar", "manifest.json", "c.json", "layer.tar"]);
+    place.join("image.tar").display().to_string()
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn userns_of_root_owns_its_namespaces_and_nothing_of_the_host() {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     assert!(status.contains("Uid:\t524288\t524288\t524288\t524288\n"), "{status}");
     assert!(
-        status.contains("Gid:\t524288\t524288\t524288\t524288\n") && status.contains("Groups:\t \n"),
+        status.contains("Gid:\t524288\t524288\t524288\t524288\n") && status.contains("Groups:\t524288 \n"),
         "{status}"
     );
     assert_eq!(

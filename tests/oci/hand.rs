@@ -136,6 +136,9 @@ fn what_is_asked_for_and_not_known_is_refused() {
 fn exec_is_another_process_in_it() {
     let bundle = bundle!();
     bundle.command("sleep 60");
+    bundle.edit(|config| {
+        config["process"]["user"] = json!({ "uid": 0, "gid": 34, "additionalGids": [7] });
+    });
     bundle.ok(&["run", "--detach", "c"]);
     let script = "echo $A; id -u; readlink /proc/self/ns/pid; exit 5";
     let output = bundle
@@ -145,6 +148,18 @@ fn exec_is_another_process_in_it() {
     let first = fs::read_link(format!("/proc/{}/ns/pid", bundle.state("c")["pid"])).unwrap();
     assert_eq!(lab::text(&output.stdout), format!("b\n12\n{}\n", first.display()), "{output:?}");
     assert_eq!(lab::code(&output), 5);
+    // As runc: what is not asked for is the container's.
+    for (flags, is) in [
+        (&["--user", "12"][..], "12 34 7"),
+        (&["--user", "12:5"], "12 5 7"),
+        (&["--user", "12", "--additional-gids", "9"], "12 34 7 9"),
+    ] {
+        let script =
+            "sed -n 's/^[UG]id:\\t[0-9]*\\t\\([0-9]*\\).*/\\1/p; s/^Groups:\\t//p' /proc/self/status | xargs";
+        let output =
+            bundle.rubber(&[&["exec"], flags, &["c", "sh", "-c", script]].concat()).output().unwrap();
+        assert_eq!(lab::text(&output.stdout).trim(), is, "{flags:?}: {output:?}");
+    }
     let output = bundle.rubber(&["exec", "c", "nope"]).output().unwrap();
     assert_eq!(lab::code(&output), 255);
     assert!(lab::text(&output.stderr).contains("executable file not found in $PATH"), "{output:?}");

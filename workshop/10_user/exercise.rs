@@ -20,7 +20,7 @@ use std::{
 pub struct Account {
     pub uid: u32,
     pub gid: u32,
-    /// Supplementary groups.
+    /// The list of supplementary groups; `gid` is the first of it.
     pub groups: Vec<u32>,
     pub home: PathBuf,
 }
@@ -63,13 +63,18 @@ pub fn account(config: &Config) -> Result<Account> {
 
 /// `spec` is `user[:group]`, each a name or a number (the formats: passwd(5), group(5)).
 fn parse(spec: &str, passwd: &str, group: &str) -> Result<Account> {
-    let (user, explicit) = match spec.split_once(':') {
-        Some((user, group)) => (user, Some(group)),
-        None => (spec, None),
+    // As docker: what is left out was not asked for, and the user is root then.
+    let (user, explicit) = spec.split_once(':').unwrap_or((spec, ""));
+    let user = if user.is_empty() { "0" } else { user };
+    let wanted = number(user)?;
+    // A number is a number: the image's maker may have called root "1000" (CVE-2016-3697).
+    let is_wanted = |line: &Vec<&str>| match wanted {
+        Some(uid) => line[2].parse() == Ok(uid),
+        None => line[0] == user,
     };
     let mut users =
         passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(|line| line.len() >= 6);
-    let mut account = match (users.find(|line| line[0] == user || line[2] == user), number(user)?) {
+    let mut account = match (users.find(is_wanted), wanted) {
         (Some(line), _) => Account {
             uid: number(line[2])?.context("a user in the image's /etc/passwd has no uid")?,
             gid: number(line[3])?.context("a user in the image's /etc/passwd has no gid")?,
@@ -80,17 +85,23 @@ fn parse(spec: &str, passwd: &str, group: &str) -> Result<Account> {
         (None, Some(uid)) => Account { uid, gid: 0, groups: vec![], home: "/".into() },
         (None, None) => bail!("no user {user:?} in the image's /etc/passwd (a number works without)"),
     };
-    if let Some(name) = explicit {
-        account.gid = group_id(name, group)?;
+    if !explicit.is_empty() {
+        account.gid = group_id(explicit, group)?;
         account.groups.clear();
     }
+    // A setgid program changes the gid, and not the list: what is closed to this group stays closed to it
+    // (CVE-2022-36109).
+    account.groups.insert(0, account.gid);
     Ok(account)
 }
 
 fn group_id(name: &str, group: &str) -> Result<u32> {
+    if let Some(gid) = number(name)? {
+        return Ok(gid);
+    }
     let mut entries = group.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let gid = entries.find(|entry| entry[0] == name && entry.len() >= 3).map(|entry| entry[2]);
-    match number(gid.unwrap_or(name))? {
+    let entry = entries.find(|entry| entry[0] == name && entry.len() >= 3);
+    match entry.map_or(Ok(None), |entry| number(entry[2]))? {
         Some(gid) => Ok(gid),
         None => bail!("no group {name:?} in the image's /etc/group (a number works without)"),
     }

@@ -88,10 +88,11 @@ impl Run {
             init: self.init,
             names: names::of(&hostname, layers)?,
             hostname,
-            user: self
-                .user
-                .clone()
-                .or(defaults.user().clone().filter(|user| !user.is_empty()))
+            user: [&self.user, defaults.user()]
+                .into_iter()
+                .flatten()
+                .find(|user| !user.is_empty())
+                .cloned()
                 .unwrap_or("0".into()),
             ids,
             first: Default::default(),

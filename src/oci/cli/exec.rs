@@ -102,16 +102,19 @@ impl Exec {
         env.extend(self.env.iter().map(|entry| json!(entry)));
         process["env"] = json!(env);
         if let Some(user) = &self.user {
-            let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
+            let (uid, gid) = user.split_once(':').map_or((&user[..], None), |(uid, gid)| (uid, Some(gid)));
             let number = |word: &str| {
                 word.parse::<u32>().with_context(|| format!("--user {user}: a number is needed"))
             };
             process["user"]["uid"] = json!(number(uid)?);
-            process["user"]["gid"] = json!(number(gid)?);
+            // As runc: who names no group has the container's, and not root's.
+            if let Some(gid) = gid {
+                process["user"]["gid"] = json!(number(gid)?);
+            }
         }
-        if !self.additional_gids.is_empty() {
-            process["user"]["additionalGids"] = json!(self.additional_gids);
-        }
+        let mut groups = process["user"]["additionalGids"].as_array().cloned().unwrap_or_default();
+        groups.extend(self.additional_gids.iter().map(|gid| json!(gid)));
+        process["user"]["additionalGids"] = json!(groups);
         for set in ["bounding", "effective", "permitted"] {
             let mut all = process["capabilities"][set].as_array().cloned().unwrap_or_default();
             all.extend(self.cap.iter().map(|one| json!(one)));

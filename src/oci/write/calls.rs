@@ -46,7 +46,7 @@ fn by_default(capabilities: &[Capability], machines: &[Machine]) -> Value {
             Verdict::If(conditions, _) => {
                 let names: Vec<_> = names.collect();
                 let entry = |one: &Condition| json!({ "names": names, "action": "SCMP_ACT_ALLOW", "args": [argument(one)] });
-                conditional.extend(conditions.iter().map(entry));
+                conditional.extend(conditions.iter().flat_map(in_any_runtime).map(|one| entry(&one)));
             }
             Verdict::Missing(_) => missing.extend(names),
         }
@@ -62,7 +62,17 @@ fn by_default(capabilities: &[Capability], machines: &[Machine]) -> Value {
     })
 }
 
-fn argument(Condition { argument, is }: &Condition) -> Value {
+/// Others compare 64 bits, and the kernel takes 32 of what the default looks at. What has to be equal is refused with
+/// rubbish above them; what must not be equal differs in one of the 32.
+fn in_any_runtime(one: &Condition) -> Vec<Condition> {
+    let bit = |value: u64, bit: u64| Masked { mask: bit, value: !value & bit };
+    match one.is {
+        NotEqual(value) => (0..32).map(|n| Condition::new(one.argument, bit(value, 1 << n))).collect(),
+        _ => vec![*one],
+    }
+}
+
+fn argument(Condition { argument, is, .. }: &Condition) -> Value {
     let (op, value, second) = compared(*is);
     json!({ "index": argument, "value": value, "valueTwo": second, "op": op })
 }
