@@ -13,6 +13,7 @@ mod faults;
 mod filled;
 mod holes;
 mod read;
+mod shown;
 mod trees;
 mod write;
 
