@@ -4,7 +4,10 @@ use crate::{bundle::bundle, lab};
 use serde_json::json;
 use std::{
     fs,
-    os::fd::{AsRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
     path::Path,
     process::Stdio,
     thread::sleep,
@@ -287,6 +290,45 @@ fn hooks_are_run_in_their_order_with_the_state_on_stdin() {
     let all: Vec<_> = told.lines().map(|line| status(line.split_once(' ').unwrap().1)).collect();
     assert_eq!(all, ["creating", "creating", "creating", "running", "stopped"]);
     assert_eq!(status(&fs::read_to_string(bundle.root().join("inside")).unwrap()), "created");
+}
+
+/// The program of a startContainer hook is the image's: it is a way in as the command is. And the others' are among
+/// the container's processes while they run.
+#[test]
+fn hooks_have_nothing_of_the_callers_and_inside_they_are_as_confined_as_the_command() {
+    let bundle = bundle!();
+    bundle.command("true");
+    let told = bundle.dir.join("told");
+    let hook = |file: &Path| {
+        let script = "read -r state; test -e /proc/$$/fd/77 && echo open >>$TOLD; \
+                      grep -E 'NoNewPrivs|Seccomp:' /proc/self/status | xargs >>$TOLD";
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin", format!("TOLD={}", file.display())] }])
+    };
+    bundle.edit(|config| {
+        let outside = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
+        config["hooks"] = outside.into_iter().map(|name| (name.to_owned(), hook(&told))).collect();
+        config["hooks"]["startContainer"] = hook(Path::new("/told"));
+        config["process"]["noNewPrivileges"] = json!(true);
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["mount"], "action": "SCMP_ACT_ERRNO" }],
+        });
+    });
+    let dir = fs::File::open("/").unwrap();
+    let mut command = bundle.rubber(&["run", "c"]);
+    // SAFETY: one system call, with what is ours.
+    unsafe {
+        command.pre_exec(move || match libc::dup2(dir.as_raw_fd(), 77) {
+            77 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    };
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let outside = fs::read_to_string(told).unwrap();
+    assert_eq!(outside.lines().count(), 5, "{outside}");
+    assert!(!outside.contains("open"), "{outside}");
+    assert_eq!(fs::read_to_string(bundle.root().join("told")).unwrap(), "NoNewPrivs: 1 Seccomp: 2\n");
 }
 
 #[test]
