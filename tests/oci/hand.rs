@@ -429,6 +429,42 @@ fn a_numbers_name_in_the_roots_passwd_is_nobodys() {
 }
 
 /// spec: config-linux.md, PIDs
+/// With no pid namespace of its own a container's processes do not end with its first.
+#[test]
+fn kill_reaches_processes_in_groups_that_the_container_made() {
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    bundle.ok(&["run", "--detach", "host"]);
+    let first = bundle.state("host")["pid"].clone();
+    bundle.edit(|config| {
+        config["linux"]["cgroupsPath"] = json!(format!("/{}/guest", bundle.group()));
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "pid" {
+                namespace["path"] = json!(format!("/proc/{first}/ns/pid"));
+            }
+        }
+        for mount in config["mounts"].as_array_mut().unwrap() {
+            if mount["type"] == "cgroup" {
+                mount["options"].as_array_mut().unwrap().retain(|option| option != "ro");
+            }
+        }
+    });
+    // The kernel's own name for the file is the same in both versions.
+    bundle.command(
+        "(for dir in $(find /sys/fs/cgroup -maxdepth 1 -type d); do mkdir -p $dir/below/deeper; \
+         sh -c 'echo $PPID' >$dir/below/deeper/cgroup.procs; done; touch /hidden; exec sleep 61) & sleep 60",
+    );
+    bundle.ok(&["run", "--detach", "guest"]);
+    bundle.wait_for("the one below", || bundle.root().join("hidden").exists());
+    let all = bundle.ok(&["ps", "--format", "json", "guest"]);
+    assert_eq!(all.matches(',').count(), 1, "two processes: {all}");
+    bundle.ok(&["kill", "--all", "guest", "KILL"]);
+    let is_there = || bundle.ok(&["exec", "host", "ps"]).contains("sleep 61");
+    bundle.wait_for("the end of the one below", || !is_there());
+    bundle.ok(&["delete", "--force", "guest"]);
+    bundle.ok(&["delete", "--force", "host"]);
+}
+
 #[test]
 fn limits_are_in_the_cgroup_and_can_be_changed() {
     let bundle = bundle!();
