@@ -313,10 +313,16 @@ pub fn cradle(config: &Config) -> Option<Cradle<'_>> {
     Some(Cradle { group: &group.dir, is_used: &config.is_born_in_group })
 }
 
-/// All processes of the container, in whatever tree there is.
+/// All processes of the container, in whatever tree there is: also in groups that it made below its own.
 pub fn processes(groups: &[Group]) -> Result<Vec<i32>> {
-    let group = groups.iter().find(|group| group.dir.is_dir());
-    group.map_or(Ok(vec![]), |group| members(&group.dir))
+    let Some(group) = groups.iter().find(|group| group.dir.is_dir()) else { return Ok(vec![]) };
+    let (mut all, mut dirs) = (members(&group.dir)?, below(&group.dir)?);
+    while let Some(dir) = dirs.pop() {
+        // It may be gone, or have threads alone, which are counted above it (cgroup v2, "Threads").
+        all.extend(members(&dir).unwrap_or_default());
+        dirs.extend(below(&dir)?);
+    }
+    Ok(all)
 }
 
 fn members(dir: &Path) -> Result<Vec<i32>> {

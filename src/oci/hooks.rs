@@ -21,7 +21,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     fs::File,
-    io::{Seek, Write},
+    io::{self, Seek, Write},
     os::{fd::AsFd, unix::process::CommandExt},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -112,9 +112,15 @@ fn one(hook: &Hook, state: &str) -> Result<()> {
     }
     let env = hook.env.iter().filter_map(|entry| entry.split_once('='));
     command.env_clear().envs(env.collect::<BTreeMap<_, _>>()).stdin(Stdio::from(input));
-    // Nobody reads its answer any more when we are gone.
-    // SAFETY: one system call, between fork and execve.
-    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)) };
+    // Nobody reads its answer any more when we are gone. What our caller has open is not for it: a startContainer hook's
+    // program is the image's, and what others run is among the container's processes (CVE-2024-21626 is of this kind).
+    // SAFETY: two system calls, between fork and execve.
+    unsafe {
+        command.pre_exec(|| {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            sys::close_range(3).map_err(io::Error::other)
+        })
+    };
     let mut child = command.spawn().context("cannot start it")?;
     if !ends_in_time(&child, hook.timeout)? {
         child.kill()?;

@@ -82,13 +82,14 @@ pub const PID_1: &[Step] = &[
     row(Process,      "look for the command", process::look),
 ];
 
-/// And from the moment somebody starts it.
+/// And from the moment somebody starts it. The hooks after the filter, as in runc: their program is the image's, and what
+/// it leaves running would be without for good.
 #[rustfmt::skip]
 pub const STARTED: &[Step] = &[
     row(Process, "wait to be started", wait),
-    row(Process, "run the hooks for a container that starts", hooks::start_container).when(hooks::any_start_container),
     row(Seccomp, "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
     row(Seccomp, "filter its system calls, last of all", notify::load).when(seccomp::on_its_promise),
+    row(Process, "run the hooks for a container that starts", hooks::start_container).when(hooks::any_start_container),
     row(Process, "become the command", process::execute),
 ];
 

@@ -1,6 +1,8 @@
 // What is tried from inside a container, one attack a word. Each says what it got, or the call that was refused
 // and why. Nothing here does harm where it works: what would is only asked for in a way that fails later.
 #define _GNU_SOURCE
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -75,6 +77,9 @@ static void descriptor(char **words) {
     refused("read");
 }
 
+// It has come in by a descriptor, and is the host's file to overwrite.
+static void program(char **words) { (void)words; got("a program of the host's run"); }
+
 // A directory of the host's that was left open, by way of the working directory.
 static void directory(char **words) {
     char up[4096] = "";
@@ -98,7 +103,9 @@ static void disk(char **words) {
     unsigned major, minor;
     sscanf(words[0], "%u:%u", &major, &minor);
     must("mknod", mknod("/dev/disk", S_IFBLK | 0600, makedev(major, minor)));
-    read_secret(must("open", open("/dev/disk", O_RDONLY)));
+    int fd = open("/dev/disk", O_RDONLY);
+    unlink("/dev/disk");
+    read_secret(must("open", fd));
 }
 
 // Opened and not written to.
@@ -134,6 +141,16 @@ static void release_agent(char **words) {
     must("open", agent);
     got("a program of its own, run by the host");
 }
+
+// ---- what was only lent ------------------------------------------------------------------
+
+// stdout is open for writing, and its file may be nobody's to read: by its name in /proc it is opened anew.
+static void reopens(char **words) {
+    (void)words;
+    read_secret(must("open", open("/proc/self/fd/1", O_RDONLY | O_NONBLOCK)));
+}
+
+static void looks_around(char **words) { read_secret(must("openat", openat(0, words[0], O_RDONLY))); }
 
 // ---- mounts ----------------------------------------------------------------------------
 
@@ -185,9 +202,94 @@ static void types(char **words) {
     got("a key typed at the caller's terminal");
 }
 
+// The kernel takes the command for 32 bits wide, and whoever compares all 64 lets it pass.
+static void types_wide(char **words) {
+    (void)words;
+    must("ioctl", syscall(SYS_ioctl, 0L, 1L << 40 | TIOCSTI, "x"));
+    got("a key typed at the caller's terminal");
+}
+
 static void queue(char **words) {
     must("mq_open", mq_open(words[0], O_RDONLY));
     got("the host's queue");
+}
+
+// ---- a process on its way in ---------------------------------------------------------------
+
+// -1 where there is nothing: it may have ended.
+static int says(int pid, const char *file, const char *what) {
+    char path[64], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
+    int fd = open(path, O_RDONLY);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text);
+    close(fd);
+    return length <= 0 ? -1 : memmem(text, length, what, strlen(what)) != NULL;
+}
+
+// Not yet the command, which is a copy of ourselves.
+static int is_on_its_way(int pid, const char *mark) { return says(pid, "cmdline", mark) == 1 && says(pid, "comm", "attack") == 0; }
+
+// Whether the host's file is below or above what the link leads to. What counts as refused is only what was forbidden.
+static int leads(int pid, const char *link, const char *secret, int *forbidden) {
+    char path[8192], up[128] = "";
+    for (int i = 0; i < 32 && strcmp(link, "root"); i++) strcat(up, "/..");
+    snprintf(path, sizeof path, "/proc/%d/%s%s%s", pid, link, up, secret);
+    int fd = open(path, O_RDONLY);
+    if (fd < 0 && (errno == EACCES || errno == EPERM)) *forbidden = errno;
+    char bytes[6] = "";
+    int is_it = fd >= 0 && pread(fd, bytes, sizeof bytes, 0) == sizeof bytes && !memcmp(bytes, "secret", sizeof bytes);
+    close(fd);
+    return is_it;
+}
+
+// What of the host's it can be made to give: its root, its directory, a directory it has open, its memory.
+static const char *reach(int pid, const char *mark, const char *secret, int *forbidden) {
+    char path[64];
+    if (leads(pid, "root", secret, forbidden) || leads(pid, "cwd", secret, forbidden)) return "the host's secret";
+    for (int fd = 0; fd < 16; fd++) {
+        snprintf(path, sizeof path, "fd/%d", fd);
+        if (leads(pid, path, secret, forbidden)) return "the host's secret";
+    }
+    snprintf(path, sizeof path, "/proc/%d/mem", pid);
+    int mem = open(path, O_RDWR);
+    close(mem);
+    // Its memory is another's once it is the command, and so is its name.
+    return mem >= 0 && is_on_its_way(pid, mark) ? "the memory of a process of the runtime's" : NULL;
+}
+
+// Asks again and again whether it may be looked into, and stops it there once it may.
+static void seize(int pid, const char *mark, const char *secret, int *forbidden) {
+    char root[64], what[8];
+    snprintf(root, sizeof root, "/proc/%d/root", pid);
+    ssize_t length;
+    while ((length = readlink(root, what, sizeof what)) < 0 && errno == EACCES) *forbidden = errno;
+    if (length < 0) return;
+    kill(pid, SIGSTOP);
+    const char *reached = is_on_its_way(pid, mark) ? reach(pid, mark, secret, forbidden) : NULL;
+    kill(pid, SIGCONT);
+    if (reached) got(reached);
+}
+
+// Watches for those that come in with a word of their own on the command line, until there were enough.
+static void newcomers(char **words) {
+    char mark[64];
+    snprintf(mark, sizeof mark, "newcomer-%s", words[0]);
+    int forbidden = 0, last = 0;
+    puts("ready");
+    fflush(stdout);
+    for (int seen = 0; seen < 5 || !forbidden;) {
+        DIR *all = opendir("/proc");
+        for (struct dirent *entry; (entry = readdir(all));) {
+            int pid = isdigit(*entry->d_name) ? atoi(entry->d_name) : 0;
+            if (pid == 0 || !is_on_its_way(pid, mark)) continue;
+            seize(pid, mark, words[1], &forbidden);
+            seen += pid != last;
+            last = pid;
+        }
+        closedir(all);
+    }
+    errno = forbidden;
+    refused("open");
 }
 
 // ---- the kernel --------------------------------------------------------------------------
@@ -232,6 +334,12 @@ static void raw(char **words) {
     (void)words;
     must("socket", socket(AF_PACKET, SOCK_RAW, 0));
     got("every packet");
+}
+
+// As above, of a family.
+static void vsock(char **words) {
+    (void)words;
+    only_asks("socket", syscall(SYS_socket, 1L << 32 | AF_VSOCK, (long)SOCK_STREAM, 0L));
 }
 
 static void userns(char **words) {
@@ -327,7 +435,8 @@ static const struct { const char *name; void (*attack)(char **words); } ATTACKS[
     {"perf", perf}, {"kexec", kexec}, {"module", module}, {"restart", restart}, {"log", kernel_log}, {"swap", swap},
     {"clock", clock_of_host}, {"raw", raw}, {"userns", userns}, {"setuid", setuid_program},
     {"inheritable", inheritable}, {"forks", forks}, {"memory", memory}, {"descriptors", descriptors},
-    {"fills", fills},
+    {"fills", fills}, {"reopens", reopens}, {"looks_around", looks_around}, {"types_wide", types_wide},
+    {"newcomers", newcomers}, {"program", program}, {"vsock", vsock},
 };
 
 int main(int count, char **words) {

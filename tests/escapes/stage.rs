@@ -8,6 +8,7 @@ use crate::{
 use std::{
     ffi::CString,
     fs::{self, File},
+    io::{BufRead, BufReader, Read},
     os::{
         fd::AsRawFd,
         linux::net::SocketAddrExt,
@@ -20,6 +21,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard},
+    time::Instant,
 };
 
 pub struct Stage {
@@ -69,18 +71,20 @@ impl Stage {
 
     /// What came of it: `got …`, or the call that was refused. None, and said, where it cannot be tried here.
     pub fn try_out(&self, attack: &Attack, flags: &[&str]) -> Option<String> {
-        let words = self.words(attack).filter(|_| Path::new(attack.needs).exists());
-        let Some(words) = words else {
-            lab::note(&format!("not tried: {}: this machine has no such thing to attack", attack.name));
-            return None;
+        let words = self.words_here(attack)?;
+        let result = match attack.how {
+            How::Newcomers => {
+                let attacker = self.inside(flags, &["sh", "-c", &format!("exec /shared/attack {words}")]);
+                self.meets(attacker, self.inside(&[], &["/shared/attack", &newcomer()]))
+            }
+            how => {
+                let stdin: &[&str] = if how.reads_stdin() { &["-i"] } else { &[] };
+                let script = format!("{PREPARE}; exec /shared/attack {words}");
+                let words = if how == How::AsCommand { attack.words } else { &["sh", "-c", &script] };
+                self.says(how, self.inside(&[stdin, flags].concat(), words))
+            }
         };
-        let result = ended(attack, self.inside(attack, &words.join(" "), flags));
-        // An ordinary user may have no cgroup to limit anything in; and then there is no container.
-        let is_limited = !result.starts_with("rubber: cannot make a cgroup");
-        if !is_limited {
-            lab::note(&format!("not tried: {}: {result}", attack.name));
-        }
-        is_limited.then_some(result)
+        if_made(attack, told(attack, &result))
     }
 
     /// The attack with no container around it.
@@ -88,22 +92,75 @@ impl Stage {
         let mut command = Command::new("sh");
         // The first process there is none of ours.
         let words = self.words(attack)?.join(" ").replace("/proc/1/", "/proc/self/");
-        command.args(["-c", &format!("exec {}/attack {words}", self.shared().display())]);
+        let attack_itself = format!("{}/attack ", self.shared().display());
+        let program = if attack.how == How::AsCommand { "" } else { &attack_itself };
+        command.args(["-c", &format!("exec {program}{words}")]);
         self.as_caller(&mut command);
-        Some(ended(attack, command))
+        let said = match attack.how {
+            How::Newcomers => self.meets(command, self.inside(&[], &["/shared/attack", &newcomer()])),
+            how => self.says(how, command),
+        };
+        Some(told(attack, &said))
     }
 
-    fn inside(&self, attack: &Attack, words: &str, flags: &[&str]) -> Command {
+    /// The same, as one line of a shell's. None, and said, where this machine has no such thing.
+    pub fn words_here(&self, attack: &Attack) -> Option<String> {
+        let words = self.words(attack).filter(|_| Path::new(attack.needs).exists());
+        if words.is_none() {
+            lab::note(&format!("not tried: {}: this machine has no such thing to attack", attack.name));
+        }
+        Some(words?.join(" "))
+    }
+
+    /// `rubber run FLAGS busybox WORDS`
+    pub fn inside(&self, flags: &[&str], words: &[&str]) -> Command {
         let volume = format!("{}:/shared:ro", self.shared().display());
-        // Its own copy may be set-user-ID, which a volume's cannot be.
-        let script =
-            format!("cp /shared/attack /tmp/gift; chmod 4755 /tmp/gift; exec /shared/attack {words}");
-        let stdin: &[&str] = if attack.how == How::AtTerminal { &["-i"] } else { &[] };
-        let mut command = lab::rubber(
-            [&["run", "-v", &volume][..], stdin, flags, &["busybox", "sh", "-c", &script]].concat(),
-        );
+        self.called(lab::rubber([&["run", "-v", &volume][..], flags, &["busybox"], words].concat()))
+    }
+
+    /// By a caller with something to lose.
+    pub fn called(&self, mut command: Command) -> Command {
         self.as_caller(&mut command);
         command
+    }
+
+    /// Runs it to its end, and has all that it said.
+    pub fn says(&self, how: How, mut command: Command) -> String {
+        match how {
+            How::AtTerminal => return Terminal::start(&mut command).end().1,
+            How::FromDirectory => command.stdin(File::open(self.dir.path()).unwrap()),
+            _ => command.stdin(Stdio::null()),
+        };
+        let lent = self.dir.path().join("lent");
+        if how == How::IntoFile {
+            fs::write(&lent, "secret\n").unwrap();
+            fs::set_permissions(&lent, fs::Permissions::from_mode(0o600)).unwrap();
+            command.stdout(File::options().append(true).open(&lent).unwrap());
+        } else {
+            command.stdout(Stdio::piped());
+        }
+        let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let into_file = if how == How::IntoFile { fs::read_to_string(lent).unwrap() } else { String::new() };
+        into_file + &lab::text(&output.stdout) + &lab::text(&output.stderr)
+    }
+
+    /// What an attacker says that looks out for newcomers, and has enough of them.
+    pub fn meets(&self, mut attacker: Command, mut newcomer: Command) -> String {
+        let mut attacker = attacker.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(attacker.stdout.take().unwrap());
+        let mut text = String::new();
+        said.read_line(&mut text).unwrap();
+        assert_eq!(text, "ready\n");
+        let begin = Instant::now();
+        while attacker.try_wait().unwrap().is_none() {
+            newcomer.output().unwrap();
+            if begin.elapsed().as_secs() > 120 {
+                let _ = attacker.kill();
+                panic!("an attacker does not see enough of the newcomers");
+            }
+        }
+        said.read_to_string(&mut text).unwrap();
+        text
     }
 
     /// Its caller has a secret open, stands in a directory, and passes on what should not come along.
@@ -153,12 +210,18 @@ impl Stage {
                 // Root may open what it has made a node of, and that must be ours.
                 "{disk}" if lab::is_root() => number(self.disk.as_ref()?),
                 "{disk}" => "7:0".into(),
+                "{mark}" => std::process::id().to_string(),
                 "{handle}" => handle(&self.canary())?,
                 word => word.into(),
             });
         }
         Some(all)
     }
+}
+
+/// The command of one that comes in, for the attacker to know it by.
+pub fn newcomer() -> String {
+    format!("newcomer-{}", std::process::id())
 }
 
 impl Drop for Stage {
@@ -172,6 +235,11 @@ impl Drop for Stage {
         unsafe { libc::mq_unlink(CString::new(QUEUE).unwrap().as_ptr()) };
     }
 }
+
+/// Its own copy may be set-user-ID, which a volume's cannot be.
+pub const PREPARE: &str = "cp /shared/attack /tmp/gift; chmod 4755 /tmp/gift";
+pub const NO_CGROUP: &str = "rubber: cannot make a cgroup";
+const REFUSALS: [&str; 2] = ["rubber: ", "rubber-oci: "];
 
 const QUEUE: &str = "/rubber-attacks";
 
@@ -199,22 +267,24 @@ fn build(program: &Path) {
     assert!(built.success(), "gcc {source}");
 }
 
-/// Runs it to its end. The last line is the attack's, or rubber's.
-fn ended(attack: &Attack, mut command: Command) -> String {
-    let text = match attack.how {
-        How::AtTerminal => Terminal::start(&mut command).end().1,
-        _ => {
-            let output = command.stdin(Stdio::null()).output().unwrap();
-            lab::text(&output.stdout) + &lab::text(&output.stderr)
-        }
-    };
+/// The last line is the attack's, or rubber's.
+pub fn told(attack: &Attack, text: &str) -> String {
     // At a terminal what it typed may stand before it.
     let is_told = |line: &str| line.find("got ").or(line.contains(": E").then_some(0));
     let told = text.lines().map(str::trim).filter_map(|line| Some(&line[is_told(line)?..])).next_back();
-    let refusal = || text.lines().find(|line| line.starts_with("rubber: cannot"));
+    let refusal = || text.lines().find(|line| REFUSALS.iter().any(|begin| line.starts_with(begin)));
     told.or_else(refusal)
         .unwrap_or_else(|| panic!("{}: it said nothing of itself: {text}", attack.name))
         .into()
+}
+
+/// An ordinary user may have no cgroup to limit anything in; and then there is no container.
+pub fn if_made(attack: &Attack, result: String) -> Option<String> {
+    if result.starts_with(NO_CGROUP) {
+        lab::note(&format!("not tried: {}: {result}", attack.name));
+        return None;
+    }
+    Some(result)
 }
 
 fn loop_over(file: &Path) -> Option<PathBuf> {

@@ -4,7 +4,10 @@ use crate::{bundle::bundle, lab};
 use serde_json::json;
 use std::{
     fs,
-    os::fd::{AsRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
     path::Path,
     process::Stdio,
     thread::sleep,
@@ -304,6 +307,45 @@ fn hooks_are_run_in_their_order_with_the_state_on_stdin() {
     assert_eq!(status(&fs::read_to_string(bundle.root().join("inside")).unwrap()), "created");
 }
 
+/// The program of a startContainer hook is the image's: it is a way in as the command is. And the others' are among
+/// the container's processes while they run.
+#[test]
+fn hooks_have_nothing_of_the_callers_and_inside_they_are_as_confined_as_the_command() {
+    let bundle = bundle!();
+    bundle.command("true");
+    let told = bundle.dir.join("told");
+    let hook = |file: &Path| {
+        let script = "read -r state; test -e /proc/$$/fd/77 && echo open >>$TOLD; \
+                      grep -E 'NoNewPrivs|Seccomp:' /proc/self/status | xargs >>$TOLD";
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin", format!("TOLD={}", file.display())] }])
+    };
+    bundle.edit(|config| {
+        let outside = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
+        config["hooks"] = outside.into_iter().map(|name| (name.to_owned(), hook(&told))).collect();
+        config["hooks"]["startContainer"] = hook(Path::new("/told"));
+        config["process"]["noNewPrivileges"] = json!(true);
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["mount"], "action": "SCMP_ACT_ERRNO" }],
+        });
+    });
+    let dir = fs::File::open("/").unwrap();
+    let mut command = bundle.rubber(&["run", "c"]);
+    // SAFETY: one system call, with what is ours.
+    unsafe {
+        command.pre_exec(move || match libc::dup2(dir.as_raw_fd(), 77) {
+            77 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    };
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let outside = fs::read_to_string(told).unwrap();
+    assert_eq!(outside.lines().count(), 5, "{outside}");
+    assert!(!outside.contains("open"), "{outside}");
+    assert_eq!(fs::read_to_string(bundle.root().join("told")).unwrap(), "NoNewPrivs: 1 Seccomp: 2\n");
+}
+
 #[test]
 fn a_hook_that_fails_or_hangs_ends_it() {
     let bundle = bundle!();
@@ -402,6 +444,42 @@ fn a_numbers_name_in_the_roots_passwd_is_nobodys() {
 }
 
 /// spec: config-linux.md, PIDs
+/// With no pid namespace of its own a container's processes do not end with its first.
+#[test]
+fn kill_reaches_processes_in_groups_that_the_container_made() {
+    let bundle = bundle!();
+    bundle.command("sleep 60");
+    bundle.ok(&["run", "--detach", "host"]);
+    let first = bundle.state("host")["pid"].clone();
+    bundle.edit(|config| {
+        config["linux"]["cgroupsPath"] = json!(format!("/{}/guest", bundle.group()));
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "pid" {
+                namespace["path"] = json!(format!("/proc/{first}/ns/pid"));
+            }
+        }
+        for mount in config["mounts"].as_array_mut().unwrap() {
+            if mount["type"] == "cgroup" {
+                mount["options"].as_array_mut().unwrap().retain(|option| option != "ro");
+            }
+        }
+    });
+    // The kernel's own name for the file is the same in both versions.
+    bundle.command(
+        "(for dir in $(find /sys/fs/cgroup -maxdepth 1 -type d); do mkdir -p $dir/below/deeper; \
+         sh -c 'echo $PPID' >$dir/below/deeper/cgroup.procs; done; touch /hidden; exec sleep 61) & sleep 60",
+    );
+    bundle.ok(&["run", "--detach", "guest"]);
+    bundle.wait_for("the one below", || bundle.root().join("hidden").exists());
+    let all = bundle.ok(&["ps", "--format", "json", "guest"]);
+    assert_eq!(all.matches(',').count(), 1, "two processes: {all}");
+    bundle.ok(&["kill", "--all", "guest", "KILL"]);
+    let is_there = || bundle.ok(&["exec", "host", "ps"]).contains("sleep 61");
+    bundle.wait_for("the end of the one below", || !is_there());
+    bundle.ok(&["delete", "--force", "guest"]);
+    bundle.ok(&["delete", "--force", "host"]);
+}
+
 #[test]
 fn limits_are_in_the_cgroup_and_can_be_changed() {
     let bundle = bundle!();
