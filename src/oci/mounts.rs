@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     image,
     layers::masks,
-    place::{Kind, is, is_directory, not_proc, open, place as find},
+    place::{Kind, by_number, is, is_directory, not_proc, open, place as find},
     sys::{self, mounts::*},
 };
 use anyhow::{Context, Error, Result, bail, ensure};
@@ -19,7 +19,7 @@ use nix::{
 use std::{
     collections::VecDeque,
     ffi::OsStr,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -232,9 +232,8 @@ fn link(root: &OwnedFd, text: &str, target: &Path) -> Result<()> {
 
 /// `tmpcopyup`: and the directory's mode, as it takes its place.
 fn copy_up(place: &OwnedFd, tree: &OwnedFd) -> Result<()> {
-    let by_number = |file: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     sys::many_calls("copy what the root has there into it", || {
-        image::copy(&[by_number(place)], &by_number(tree))
+        image::copy(&[by_number(place)?], &by_number(tree)?)
     })?;
     let directory = openat2_in_root(tree.as_fd(), Path::new("."), OFlag::O_RDONLY)?;
     Ok(fchmod(&directory, Mode::from_bits_truncate(fstat(place)?.st_mode & 0o7777))?)

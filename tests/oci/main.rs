@@ -8,6 +8,7 @@ mod lab;
 mod buildah;
 mod bundle;
 mod conformance;
+mod console;
 mod containerd;
 mod crash;
 mod cri;
