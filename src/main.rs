@@ -40,6 +40,7 @@ mod setuid;
 mod show;
 mod step;
 mod surroundings;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -14,6 +14,7 @@ mod crash;
 mod cri;
 mod fields;
 mod hand;
+mod owners;
 mod parameters;
 mod podman;
 mod rootless;
