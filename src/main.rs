@@ -41,6 +41,7 @@ mod show;
 mod step;
 mod subgroups;
 mod surroundings;
+mod trust;
 
 use std::process::ExitCode;
 

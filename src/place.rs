@@ -6,17 +6,17 @@ use crate::{
     narrate,
     sys::mounts::{mkdirat, mknodat_file, openat_nofollow, openat2_in_root},
 };
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::OFlag,
     sys::{
-        stat::{SFlag, fstat},
+        stat::{SFlag, fstat, stat},
         statfs::{PROC_SUPER_MAGIC, fstatfs},
     },
 };
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -112,13 +112,24 @@ pub fn is_root(root: &OwnedFd, place: &OwnedFd) -> Result<bool> {
     Ok((root.st_dev, root.st_ino) == (place.st_dev, place.st_ino))
 }
 
+/// A name of what is held, for calls that take no descriptor. Where no /proc of the kernel's is mounted, the image may
+/// have a file of that name, and lead us elsewhere.
+pub fn by_number(file: &OwnedFd) -> Result<PathBuf> {
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let named = stat(&path).with_context(|| format!("stat({path:?})"))?;
+    let held = fstat(file)?;
+    let is_it = (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino);
+    ensure!(is_it, "{path:?} is a file in the root: no /proc of the kernel's is mounted there");
+    Ok(path)
+}
+
 pub fn open(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
     openat2_in_root(root.as_fd(), path, OFlag::O_PATH)
 }
 
 /// Whether there is anything of this name. That it cannot be found out is an error, and no "no".
 pub fn is_there(path: &Path) -> Result<bool> {
-    match nix::sys::stat::stat(path) {
+    match stat(path) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
         found => found.map(|_| true).with_context(|| format!("stat({path:?})")),
     }

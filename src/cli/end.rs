@@ -183,7 +183,8 @@ impl Rm {
     pub fn main(self, store: &Store) -> Result<()> {
         each(&self.containers, |word| {
             let container = match find::find(store, word) {
-                Err(_) if self.force => return Ok(()),
+                // No error, but where nothing can be found at all.
+                Err(_) if self.force => return find::all(store).map(drop),
                 found => found?,
             };
             if container.state.pid().is_some() && self.force {

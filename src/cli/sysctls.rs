@@ -1,10 +1,7 @@
 //! Kernel parameters as people type them: only those that each container has for itself.
 
-use crate::layers::namespaces::{Namespace, Namespaces, Whose};
+use crate::layers::namespaces::{Namespace, Namespaces, Whose, is_parameter};
 use anyhow::{Result, bail};
-
-/// Of the IPC namespace, beside fs.mqueue.
-const IPC: &[&str] = &["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
 
 pub fn parse(words: &[String], namespaces: &Namespaces) -> Result<Vec<(String, String)>> {
     words.iter().map(|word| one(word, namespaces)).collect()
@@ -14,13 +11,11 @@ fn one(word: &str, namespaces: &Namespaces) -> Result<(String, String)> {
     let Some((name, value)) = word.split_once('=') else {
         bail!("--sysctl {word:?} is not NAME=VALUE, as in net.ipv4.ip_forward=1");
     };
-    let plain = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-    };
-    if !name.split('.').all(plain) {
+    if !is_parameter(name) {
         bail!("--sysctl {word:?}: {name:?} is no name such as net.ipv4.ip_forward");
     }
-    let Some(kind) = owner(name) else {
+    // A container that maps no ids has the host's user namespace, and no flag changes what is counted there.
+    let Some(kind) = Namespace::of_parameter(name).filter(|kind| *kind != Namespace::User) else {
         bail!(
             "--sysctl {word:?}: {name} is one for the whole machine (net.*, fs.mqueue.*, kernel.domainname and \
              those of System V IPC are the container's own)"
@@ -39,16 +34,5 @@ fn one(word: &str, namespaces: &Namespaces) -> Result<(String, String)> {
                 kind.name()
             )
         }
-    }
-}
-
-/// The namespace that has it.
-fn owner(name: &str) -> Option<Namespace> {
-    match name.split_once('.')? {
-        ("net", _) => Some(Namespace::Net),
-        ("fs", rest) if rest.starts_with("mqueue.") => Some(Namespace::Ipc),
-        ("kernel", "domainname") => Some(Namespace::Uts),
-        ("kernel", rest) if IPC.contains(&rest) => Some(Namespace::Ipc),
-        _ => None,
     }
 }

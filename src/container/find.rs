@@ -8,6 +8,7 @@ use crate::{
     config::What,
     flock::Flock,
     image::{Store, name::near},
+    trust,
 };
 use anyhow::{Context, Result, bail};
 use nix::{fcntl::FlockArg, unistd::Pid};
@@ -57,10 +58,11 @@ impl State {
 
 /// All of them, the oldest first.
 pub fn all(store: &Store) -> Result<Vec<Container>> {
-    let entries = match fs::read_dir(store.containers()) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
-        entries => entries.with_context(|| store.containers().display().to_string())?,
-    };
+    let containers = store.containers();
+    if !trust::directory(&containers)? {
+        return Ok(vec![]);
+    }
+    let entries = fs::read_dir(&containers).with_context(|| containers.display().to_string())?;
     let files = entries.flatten().map(|entry| entry.path());
     let records = files.filter(|file| file.extension().is_some_and(|extension| extension == "json"));
     let mut all: Vec<_> = records.filter_map(|file| read(&file)).collect();
@@ -70,7 +72,7 @@ pub fn all(store: &Store) -> Result<Vec<Container>> {
 
 /// One that is being made or removed right now is none.
 fn read(file: &Path) -> Option<Container> {
-    let mut handle = File::open(file).ok()?;
+    let mut handle = trust::open(file).ok()?;
     let mut text = String::new();
     handle.read_to_string(&mut text).ok()?;
     let record = record::parse(file, &text).ok()??;

@@ -16,7 +16,7 @@ use crate::{
     image::store::{Store, make_private},
     layers::cgroup,
     removal::remove_tree,
-    sys,
+    sys, trust,
 };
 use anyhow::{Context, Result, bail};
 use nix::{fcntl::FlockArg, unistd::Pid};
@@ -272,6 +272,7 @@ impl Leftover {
 
     fn record(&mut self) -> Result<Option<Record>> {
         let mut text = String::new();
+        trust::ensure_ours(&self.file, &self.lock.metadata()?)?;
         std::io::Seek::rewind(&mut *self.lock)?;
         self.lock.read_to_string(&mut text)?;
         parse(&self.file, &text)
@@ -311,15 +312,9 @@ fn remove_groups(record: &Record) -> Result<()> {
 /// Whoever holds this sees no record half made.
 pub fn lock(store: &Store) -> Result<Flock> {
     let containers = store.containers();
-    let directory = match File::open(&containers) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            // Another rubber may be faster: no error then.
-            make_private(&containers)?;
-            File::open(&containers)
-        }
-        opened => opened,
-    };
-    let directory = directory.with_context(|| display(&containers))?;
+    // Another rubber may be faster: no error then.
+    make_private(&containers)?;
+    let directory = File::open(&containers).with_context(|| display(&containers))?;
     Flock::lock(directory, FlockArg::LockExclusive)
         .map_err(|(_, errno)| errno)
         .with_context(|| format!("cannot lock {}", containers.display()))

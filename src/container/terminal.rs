@@ -3,45 +3,45 @@
 use crate::{
     config::Config,
     layers::{Layer, user},
-    narrate, sys,
+    narrate, place,
+    sys::{self, mounts::*},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, ensure};
 use nix::{
+    errno::Errno,
+    fcntl::OFlag,
     libc,
-    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
+    sys::{
+        socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
+        stat::{Mode, SFlag, fstat, makedev},
+        statfs::{FsType, fstatfs},
+    },
 };
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{IoSlice, IoSliceMut, IsTerminal},
     os::{
-        fd::{AsFd, AsRawFd, FromRawFd},
+        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
         unix::net::UnixStream,
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
+
+/// devpts has no name in the C library: linux/magic.h.
+const DEVPTS_SUPER_MAGIC: FsType = FsType(0x1cd1);
 
 /// The way a terminal comes out of the container: (rubber's end, pid 1's end).
 pub type Channel = (UnixStream, UnixStream);
 
 /// Makes a pty, makes it this session's controlling terminal and standard
-/// streams, and hands the other end to rubber. In a container with a /dev of
-/// its own it comes from there; before that, from the host's (a relative name
-/// is the host's at this point, see `run`).
+/// streams, and hands the other end to rubber.
 pub fn take(config: &Config) -> Result<()> {
     let Some((_, ours)) = &config.streams.terminal else { return Ok(()) };
-    let ptmx = match Path::new("/dev/ptmx") {
-        _ if narrate::is_dry() => "/dev/null",
-        of_ours if of_ours.exists() => "/dev/ptmx",
-        _ => "dev/ptmx",
-    };
-    let master =
-        OpenOptions::new().read(true).write(true).open(ptmx).with_context(|| format!("open({ptmx:?})"))?;
+    let master = if config.layers.contains(Layer::Mount) { open_ptmx()? } else { open_hosts_ptmx(config)? };
     let terminal = sys::ioctl_terminal(&master)?;
     sys::ioctl_controlling_terminal(&terminal)?;
     if config.layers.contains(Layer::Mount) && config.target.is_none() {
-        // The first of a devpts of our own.
-        let name = PathBuf::from("/dev/pts/0");
-        sys::mount(Some(&name), Path::new("/dev/console"), None, nix::mount::MsFlags::MS_BIND, None)?;
+        cover_console(&terminal).context("\"/dev/console\"")?;
     }
     if narrate::is_dry() {
         return Ok(());
@@ -54,6 +54,55 @@ pub fn take(config: &Config) -> Result<()> {
     nix::unistd::dup2_stdin(&terminal)?;
     nix::unistd::dup2_stdout(&terminal)?;
     Ok(nix::unistd::dup2_stderr(&terminal)?)
+}
+
+/// The kernel's own, right in the container's devpts, where nothing else can be made. What its /dev/ptmx is, the image
+/// or a process in there may have said: a link to any other file.
+fn open_ptmx() -> Result<File> {
+    let root = sys::open_directory(Path::new("/"))?;
+    let terminals = place::open(&root, Path::new("/dev/pts"))?;
+    let is_devpts = || Ok::<_, Error>(fstatfs(&terminals)?.filesystem_type() == DEVPTS_SUPER_MAGIC);
+    ensure!(narrate::is_dry() || is_devpts()?, "no terminals here: a devpts has to be mounted at /dev/pts");
+    match openat2_right_in(&terminals, "ptmx") {
+        // Of a devpts of the host's, shown by a volume, an ordinary user may open only the node beside it.
+        Err(error) if place::is(&error, Errno::EACCES) => {
+            let dev = place::open(&root, Path::new("/dev"))?;
+            known_ptmx(openat2_right_in(&dev, "ptmx")?)
+        }
+        opened => opened.map(File::from),
+    }
+}
+
+/// For a container without a /dev of its own. (A relative name is the host's until we go inside, see `run`.)
+fn open_hosts_ptmx(config: &Config) -> Result<File> {
+    let is_elsewhere = config.layers.contains(Layer::Chroot) || config.layers.contains(Layer::PivotRoot);
+    let ptmx = match is_elsewhere && config.target.is_none() {
+        _ if narrate::is_dry() => "/dev/null",
+        true => "dev/ptmx",
+        false => "/dev/ptmx",
+    };
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let opened = nix::fcntl::open(ptmx, flags, Mode::empty()).with_context(|| format!("open({ptmx:?})"))?;
+    known_ptmx(opened)
+}
+
+fn known_ptmx(file: OwnedFd) -> Result<File> {
+    let about = fstat(&file)?;
+    let is_character = about.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
+    let is_it = is_character && about.st_rdev == makedev(5, 2);
+    ensure!(narrate::is_dry() || is_it, "its /dev/ptmx is not the device 5:2");
+    Ok(file.into())
+}
+
+/// On the node that was made for it, or a file of the image's: a link that the image has there is not followed, as it
+/// may lead into /proc (CVE-2025-52565).
+fn cover_console(terminal: &OwnedFd) -> Result<()> {
+    let root = sys::open_directory(Path::new("/"))?;
+    let dev = place::open(&root, Path::new("/dev")).and_then(place::not_proc)?;
+    let console = openat_nofollow(&dev, "console".as_ref())?;
+    let is_link = || Ok::<_, Error>(fstat(&console)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits());
+    ensure!(narrate::is_dry() || !is_link()?, "it is a link in the root, where the terminal is mounted");
+    move_mount(&open_tree_alone(terminal.as_fd())?, &console)
 }
 
 /// Lets the user open it again by its name. Who that is stands in a file of the image's: by now no link in there

@@ -4,7 +4,7 @@ use super::find;
 use crate::{
     config::{Config, What},
     image::{Store, store::make_private},
-    removal,
+    removal, trust,
 };
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -39,10 +39,10 @@ pub fn path(store: &Store, name: &str) -> Result<PathBuf> {
 /// Makes it where it is not there yet.
 pub fn make(store: &Store, name: &str) -> Result<PathBuf> {
     let path = path(store, name)?;
+    make_private(&store.volumes())?;
     if path.is_dir() {
         return Ok(path);
     }
-    make_private(&store.volumes())?;
     match fs::create_dir(&path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(path),
         Err(error) => Err(error).with_context(|| format!("cannot make volume {name}: mkdir({path:?})")),
@@ -53,10 +53,10 @@ pub fn make(store: &Store, name: &str) -> Result<PathBuf> {
 
 /// All of them, by name.
 pub fn all(store: &Store) -> Result<Vec<Volume>> {
-    let entries = match fs::read_dir(store.volumes()) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
-        entries => entries.with_context(|| store.volumes().display().to_string())?,
-    };
+    if !trust::directory(&store.volumes())? {
+        return Ok(vec![]);
+    }
+    let entries = fs::read_dir(store.volumes()).with_context(|| store.volumes().display().to_string())?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let mut names: Vec<_> = names.filter(|name| path(store, name).is_ok()).collect();
     names.sort();

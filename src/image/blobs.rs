@@ -121,6 +121,7 @@ pub fn unknown(store: &Store) -> Result<Partial<'_>> {
 
 /// Opens it for us alone; `None` when the name went to another file while we waited.
 fn open<'a>(store: &'a Store, path: &Path) -> Result<Option<Partial<'a>>> {
+    make_private(&store.root().join("blobs"))?;
     make_private(&store.root().join("blobs/sha256"))?;
     make_private(&store.root().join("tmp"))?;
     let mut options = OpenOptions::new();

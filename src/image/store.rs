@@ -19,7 +19,7 @@
 //! the next image that shares them, and to mend a damaged layer.
 
 use super::{chain::Kept, damage, digest, name::Name, sweep::Begun, unpack::LeftOut};
-use crate::{flock::Flock, narrate, removal};
+use crate::{flock::Flock, narrate, removal, trust};
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
@@ -81,9 +81,14 @@ impl Store {
 
     fn check(&self) -> Result<()> {
         let root = &self.root;
-        let found = match fs::metadata(root) {
+        let found = match fs::symlink_metadata(root) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 make_private(root)?;
+                fs::metadata(root)
+            }
+            // Another user's link may lead to other directories of ours as well.
+            Ok(link) if link.is_symlink() => {
+                trust::ensure_owned(root, &link)?;
                 fs::metadata(root)
             }
             other => other,
@@ -106,6 +111,7 @@ impl Store {
     /// The configuration stored under `name`. One open and one read: the way to every container leads through here.
     pub fn image(&self, name: &Name) -> Result<Option<ImageConfiguration>> {
         let Some(json) = self.config_bytes(name)? else { return Ok(None) };
+        trust::directory(&self.root.join("layers"))?;
         let path = self.image_path(name);
         let config = serde_json::from_slice(&json).with_context(|| {
             format!("image {name} is damaged ({path:?}): rubber rmi {name}, then get it again")
@@ -116,10 +122,10 @@ impl Store {
     /// The names of all images, sorted. A store that was never written to has none.
     pub fn names(&self) -> Result<Vec<Name>> {
         let directory = self.root.join("images");
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.with_context(|| format!("cannot list {directory:?}"))?,
-        };
+        if !trust::directory(&directory)? {
+            return Ok(Vec::new());
+        }
+        let entries = fs::read_dir(&directory).with_context(|| format!("cannot list {directory:?}"))?;
         let mut names = Vec::new();
         for entry in entries {
             names.extend(entry?.file_name().to_str().and_then(Name::from_file_name));
@@ -139,11 +145,8 @@ impl Store {
 
     /// The configuration as it came.
     pub fn config_bytes(&self, name: &Name) -> Result<Option<Vec<u8>>> {
-        let path = self.image_path(name);
-        match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            other => other.map(Some).with_context(|| format!("cannot read image {name}: {path:?}")),
-        }
+        trust::directory(&self.root.join("images"))?;
+        trust::read(&self.image_path(name)).with_context(|| format!("cannot read image {name}"))
     }
 
     pub fn image_path(&self, name: &Name) -> PathBuf {
@@ -344,9 +347,9 @@ fn default_root() -> Result<PathBuf> {
     Ok(data.join("rubber"))
 }
 
-/// A directory for nobody else, whatever those above it are open to.
+/// A directory for nobody else, whatever those above it are open to; one that is there has to be ours.
 pub fn make_private(directory: &Path) -> Result<()> {
-    if directory.is_dir() {
+    if trust::directory(directory)? {
         return Ok(());
     }
     let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);

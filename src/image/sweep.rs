@@ -10,7 +10,7 @@ use super::{
     name::Name,
     store::{Locked, Store, sync_directory},
 };
-use crate::{container::find, flock::Flock, removal};
+use crate::{container::find, flock::Flock, removal, trust};
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::FlockArg;
 use std::{
@@ -52,10 +52,7 @@ pub enum Begun {
 /// The manifest that the image with this id came by.
 pub fn manifest_of(store: &Store, id: &str) -> Result<Option<Manifest>> {
     let path = store.manifest_path(id)?;
-    let bytes = match fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        other => other.with_context(|| format!("cannot read {path:?}"))?,
-    };
+    let Some(bytes) = trust::read(&path)? else { return Ok(None) };
     match manifest::read(&bytes, None).with_context(|| format!("{path:?} is damaged"))? {
         Document::Manifest(manifest) => Ok(Some(manifest)),
         Document::Index(_) => Ok(None),

@@ -1,9 +1,17 @@
 //! AppArmor and SELinux: rules of the machine's owner for the next program, kept by the kernel where it has one
 //! of them. Which rules, is said before execve(2).
 
-use crate::{config::Config, narrate, place::is, sys};
+use crate::{
+    config::Config,
+    narrate,
+    place::is,
+    sys::{self, mounts::*},
+};
 use anyhow::{Context, Result, bail, ensure};
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    sys::statfs::{PROC_SUPER_MAGIC, fstatfs},
+};
 use std::{
     fs::read_to_string,
     path::{Path, PathBuf},
@@ -27,7 +35,7 @@ pub fn keyring(config: &Config) -> Result<()> {
 /// A key has the SELinux label of who makes it, which is still ours: it is to be the command's. execve(2) forgets it.
 pub fn label_keys(config: &Config) -> Result<()> {
     match &config.selinux {
-        Some(label) => sys::write(Path::new("/proc/self/attr/keycreate"), label),
+        Some(label) => tell("self/attr/keycreate", label),
         None => Ok(()),
     }
 }
@@ -36,16 +44,25 @@ pub fn any(config: &Config) -> bool {
     config.apparmor.is_some() || config.selinux.is_some()
 }
 
-/// /proc is the container's by now, and /proc/self in it is this process.
+/// /proc is the container's by now, and its `self` is this process.
 pub fn confine(config: &Config) -> Result<()> {
     if let Some(profile) = &config.apparmor {
-        sys::write(Path::new("/proc/self/attr/apparmor/exec"), &format!("exec {profile}"))
-            .with_context(|| no_profile(profile))?;
+        tell("self/attr/apparmor/exec", &format!("exec {profile}")).with_context(|| no_profile(profile))?;
     }
     match &config.selinux {
-        Some(label) => sys::write(Path::new("/proc/self/attr/exec"), label),
+        Some(label) => tell("self/attr/exec", label),
         None => Ok(()),
     }
+}
+
+/// Writes to the kernel's own file below /proc. One of the image's in its place, or what is mounted over it, would take
+/// the label and confine nothing (CVE-2019-16884, CVE-2025-52881).
+fn tell(name: &str, value: &str) -> Result<()> {
+    let root = sys::open_directory(Path::new("/"))?;
+    let proc = openat_nofollow(&root, "proc".as_ref())?;
+    let is_proc = || Ok::<_, anyhow::Error>(fstatfs(&proc)?.filesystem_type() == PROC_SUPER_MAGIC);
+    ensure!(narrate::is_dry() || is_proc()?, "no /proc is mounted, by which the kernel is told {value:?}");
+    write_below_proc(&proc, name, value)
 }
 
 /// `--security-opt apparmor=PROFILE`: it has to be loaded, or the program would fail to start much later.

@@ -48,6 +48,18 @@ impl Namespace {
         }
     }
 
+    /// The kind that a parameter of /proc/sys is of. Of all others there is one for the whole machine.
+    pub fn of_parameter(name: &str) -> Option<Namespace> {
+        match name.split_once('.')? {
+            ("net", _) => Some(Net),
+            ("user", _) => Some(User),
+            ("fs", rest) if rest.starts_with("mqueue.") => Some(Ipc),
+            ("kernel", "domainname") => Some(Uts),
+            ("kernel", rest) if IPC_PARAMETERS.contains(&rest) => Some(Ipc),
+            _ => None,
+        }
+    }
+
     pub fn flag(self) -> CloneFlags {
         match self {
             User => CloneFlags::CLONE_NEWUSER,
@@ -58,6 +70,16 @@ impl Namespace {
             Cgroup => CloneFlags::CLONE_NEWCGROUP,
         }
     }
+}
+
+/// Of kernel.*, beside fs.mqueue.
+const IPC_PARAMETERS: &[&str] =
+    &["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
+
+/// Whether it can be a parameter's name, such as net.ipv4.ip_forward: each part of it becomes that of a file's.
+pub fn is_parameter(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    name.split('.').all(|part| !part.is_empty() && part.bytes().all(is_plain))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

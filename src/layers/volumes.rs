@@ -9,7 +9,7 @@ use super::user;
 use crate::{
     config::{Attribute, Config, Mount, Names, Propagation, What},
     image, narrate,
-    place::{Kind, is, is_directory, not_root, open, place},
+    place::{Kind, by_number, is, is_directory, not_root, open, place},
     sys::{self, mounts::*},
 };
 use anyhow::{Context, Result};
@@ -17,8 +17,8 @@ use nix::{errno::Errno, fcntl::OFlag, mount::MntFlags};
 use std::{
     fs::File,
     io::Write,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
 };
 
 /// What `rslave` and `rshared` connect to the host has to be taken from the host's own table; a copy of that
@@ -156,7 +156,7 @@ fn fill(root: &OwnedFd, mount: &Mount, volume: &OwnedFd) -> Result<()> {
         return Ok(());
     }
     sys::many_calls("copy what the image has there into the empty volume", || {
-        image::copy(&[by_number(&images)], &by_number(volume))
+        image::copy(&[by_number(&images)?], &by_number(volume)?)
     })
 }
 
@@ -164,12 +164,7 @@ fn fill(root: &OwnedFd, mount: &Mount, volume: &OwnedFd) -> Result<()> {
 fn give(config: &Config, tree: &OwnedFd) -> Result<()> {
     let user = user::account(config)?;
     let text = format!("give it and all below to user {}, group {}", user.uid, user.gid);
-    sys::many_calls(&text, || image::give(&by_number(tree), user.uid, user.gid))
-}
-
-/// /proc is the container's own by now, and nobody else's code has run in here.
-fn by_number(file: &OwnedFd) -> PathBuf {
-    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+    sys::many_calls(&text, || image::give(&by_number(tree)?, user.uid, user.gid))
 }
 
 // ---- what docker adds ----------------------------------------------------------

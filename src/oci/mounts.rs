@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     image,
     layers::masks,
-    place::{Kind, is, is_directory, is_root, not_proc, open, place as find},
+    place::{Kind, by_number, is, is_directory, is_root, not_proc, open, place as find},
     sys::{self, mounts::*},
 };
 use anyhow::{Context, Error, Result, bail, ensure};
@@ -19,7 +19,7 @@ use nix::{
 use std::{
     collections::VecDeque,
     ffi::OsStr,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -234,9 +234,8 @@ fn link(root: &OwnedFd, text: &str, target: &Path) -> Result<()> {
 fn copy_up(root: &OwnedFd, place: &OwnedFd, tree: &OwnedFd) -> Result<()> {
     let is_files = !is_root(root, place)? && !image::pack::is_kernels(place);
     ensure!(is_files, "tmpcopyup: a link of the root's leads to / or to what the kernel shows of itself");
-    let by_number = |file: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     sys::many_calls("copy what the root has there into it", || {
-        image::copy(&[by_number(place)], &by_number(tree))
+        image::copy(&[by_number(place)?], &by_number(tree)?)
     })?;
     let directory = openat2_in_root(tree.as_fd(), Path::new("."), OFlag::O_RDONLY)?;
     Ok(fchmod(&directory, Mode::from_bits_truncate(fstat(place)?.st_mode & 0o7777))?)

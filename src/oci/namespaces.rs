@@ -10,7 +10,7 @@ use nix::{
     errno::Errno,
     fcntl::{OFlag, openat},
     sched::CloneFlags,
-    sys::stat::Mode,
+    sys::stat::{FileStat, Mode, stat},
     unistd::{Gid, Uid},
 };
 use std::{
@@ -37,6 +37,19 @@ pub struct Ids {
 
 pub fn is_new(config: &Config, kind: CloneFlags) -> bool {
     config.bundle.namespaces.iter().any(|one| one.kind == kind && one.path.is_none())
+}
+
+/// Whether a container with these has the host's of this kind: where it is given none, and where what it is given is ours,
+/// or that of the machine's first process.
+pub fn is_hosts(namespaces: &[Namespace], kind: CloneFlags) -> Result<bool> {
+    let Some(one) = namespaces.iter().find(|one| one.kind == kind) else { return Ok(true) };
+    let Some(path) = &one.path else { return Ok(false) };
+    let given = stat(path).with_context(|| format!("stat({path:?})"))?;
+    let name = if kind == CloneFlags::CLONE_NEWNET { "net" } else { display(kind) };
+    // An ordinary user may not look at the first process's, and could not join it either.
+    let hosts = ["self", "1"].map(|process| stat(format!("/proc/{process}/ns/{name}").as_str()));
+    let is_given = |hosts: &FileStat| (hosts.st_dev, hosts.st_ino) == (given.st_dev, given.st_ino);
+    Ok(hosts.iter().flatten().any(is_given))
 }
 
 /// Who user `uid` of the container is for the host. None where that is another namespace's to say.

@@ -16,7 +16,12 @@ use super::{
 use crate::{
     config::{Config, Device, DeviceRule, Limits, Rlimit},
     filter::{Filter, profile::Profile},
-    layers::{Layer, Layers, cgroup::Version, rlimits},
+    layers::{
+        Layer, Layers,
+        cgroup::Version,
+        namespaces::{Namespace as Kind, is_parameter},
+        rlimits,
+    },
     sys::CLONE_NEWTIME,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -49,12 +54,14 @@ pub fn config(id: &str, given: &Given, groups: &[Group]) -> Result<Config> {
     let namespaces = namespaces(linux)?;
     let is_new = |kind| namespaces.iter().any(|one: &Namespace| one.kind == kind && one.path.is_none());
     let has = |kind| namespaces.iter().any(|one: &Namespace| one.kind == kind);
+    let is_hosts = |kind| namespaces::is_hosts(&namespaces, kind);
+    let sysctls = sysctls(linux, is_hosts)?;
     ensure!(is_new(CloneFlags::CLONE_NEWNS), "a container needs a mount namespace of its own");
     let hostname = spec.hostname().clone().unwrap_or_default();
     let named = !hostname.is_empty() || spec.domainname().is_some();
     ensure!(
-        !named || has(CloneFlags::CLONE_NEWUTS),
-        "hostname or domainname without a uts namespace: it would be the host's"
+        !named || !is_hosts(CloneFlags::CLONE_NEWUTS)?,
+        "hostname or domainname without a uts namespace of its own: it would be the host's"
     );
     let mut mounts = mounts(spec, bundle, groups)?;
     let mount_label = label::known("linux.mountLabel", linux.mount_label().as_ref())?;
@@ -93,7 +100,7 @@ pub fn config(id: &str, given: &Given, groups: &[Group]) -> Result<Config> {
         dir,
         hostname: hostname.into(),
         read_only: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
-        sysctls: sysctls(linux),
+        sysctls,
         seccomp: seccomp(raw)?,
         devices,
         bundle,
@@ -305,11 +312,29 @@ fn propagation(linux: &Linux) -> Result<Option<MsFlags>> {
 }
 
 /// In the order of their names: a file of /proc/sys may have to be written before another.
-fn sysctls(linux: &Linux) -> Vec<(String, String)> {
-    let mut all: Vec<_> =
-        linux.sysctl().iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
+fn sysctls(linux: &Linux, is_hosts: impl Fn(CloneFlags) -> Result<bool>) -> Result<Vec<(String, String)>> {
+    let parse = |(name, value): (&String, &String)| {
+        let name = parameter(name, &is_hosts).with_context(|| format!("linux.sysctl {name:?}"))?;
+        Ok((name, value.clone()))
+    };
+    let mut all = linux.sysctl().iter().flatten().map(parse).collect::<Result<Vec<_>>>()?;
     all.sort();
-    all
+    Ok(all)
+}
+
+/// As `run --sysctl` has it: what is of the container's own namespaces, and nothing of the host's.
+fn parameter(name: &str, is_hosts: impl Fn(CloneFlags) -> Result<bool>) -> Result<String> {
+    // sysctl(8) takes them with slashes as well.
+    let dotted = if name.contains('.') { name.into() } else { name.replace('/', ".") };
+    ensure!(is_parameter(&dotted), "it is no name such as net.ipv4.ip_forward");
+    ensure!(dotted != "kernel.hostname", "hostname is a field of its own in config.json");
+    let kind = Kind::of_parameter(&dotted).context(
+        "it is one for the whole machine (net.*, user.*, fs.mqueue.*, kernel.domainname and those of System V IPC are \
+         a namespace's)",
+    )?;
+    let name = kind.name();
+    ensure!(!is_hosts(kind.flag())?, "without a {name} namespace of its own it would be the host's");
+    Ok(dotted)
 }
 
 fn capabilities(process: &Process) -> Result<Capabilities> {

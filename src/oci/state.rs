@@ -9,7 +9,7 @@
 use super::{cgroup::Group, freezer, systemd::Unit};
 use crate::{
     container::{find::start_time, terminal},
-    sys,
+    sys, trust,
 };
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
@@ -92,6 +92,11 @@ impl States {
         Ok(self.0.join(id))
     }
 
+    /// Whether there are any. Those of another user would say which programs we are to run for them.
+    fn check(&self) -> Result<bool> {
+        trust::directory(&self.0).context("--root")
+    }
+
     /// Takes the id. What follows is told to others as `creating`, for as long as the lock is held.
     pub fn claim(&self, id: &str) -> Result<(PathBuf, File)> {
         let dir = self.dir(id)?;
@@ -100,6 +105,7 @@ impl States {
             .mode(0o700)
             .create(&self.0)
             .with_context(|| format!("cannot make {:?}", self.0))?;
+        self.check()?;
         match DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 bail!("container with given ID already exists: {id} (delete it, or take another)")
@@ -115,24 +121,23 @@ impl States {
 
     pub fn find(&self, id: &str) -> Result<Container> {
         let dir = self.dir(id)?;
+        if !self.check()? || !trust::directory_itself(&dir)? {
+            bail!("container does not exist: {id} (there is none in {:?})", self.0)
+        }
         let file = dir.join("record");
-        let text = match read_to_string(&file) {
-            Err(error) if error.kind() == ErrorKind::NotFound && !dir.exists() => {
-                bail!("container does not exist: {id} (there is none in {:?})", self.0)
-            }
-            text => text.with_context(|| format!("cannot read {file:?}"))?,
-        };
-        let record: Record = serde_json::from_str(&text).with_context(|| format!("{file:?} is damaged"))?;
+        let bytes = trust::read(&file)?.with_context(|| format!("there is no {file:?} (yet)"))?;
+        let record: Record =
+            serde_json::from_slice(&bytes).with_context(|| format!("{file:?} is damaged"))?;
         ensure!(record.version == VERSION, "{file:?} was written by another version of rubber");
-        let first = read_first(&dir).with_context(|| format!("{:?} is damaged", dir.join("first")))?;
+        let first = read_first(&dir)?;
         Ok(Container { record, first, dir })
     }
 
     pub fn all(&self) -> Result<Vec<Container>> {
-        let entries = match fs::read_dir(&self.0) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
-            entries => entries.with_context(|| format!("cannot read {:?}", self.0))?,
-        };
+        if !self.check()? {
+            return Ok(vec![]);
+        }
+        let entries = fs::read_dir(&self.0).with_context(|| format!("cannot read {:?}", self.0))?;
         let mut ids = entries
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect::<Result<Vec<_>>>()?;
@@ -144,7 +149,11 @@ impl States {
     /// What is left of one that was killed before it had a record. None where there is nothing.
     pub fn remains(&self, id: &str) -> Result<Option<PathBuf>> {
         let dir = self.dir(id)?;
-        Ok((dir.exists() && !is_locked(&dir)).then_some(dir))
+        if !self.check()? || !trust::directory_itself(&dir)? {
+            return Ok(None);
+        }
+        ["record", "first"].iter().try_for_each(|name| trust::read(&dir.join(name)).map(drop))?;
+        Ok((!is_locked(&dir)).then_some(dir))
     }
 }
 
@@ -254,12 +263,12 @@ fn is_locked(dir: &Path) -> bool {
 }
 
 fn read_first(dir: &Path) -> Result<Option<(i32, u64)>> {
-    let text = match read_to_string(dir.join("first")) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        text => text?,
-    };
-    let (pid, began) = text.split_once(' ').context("two numbers are not in it")?;
-    Ok(Some((pid.parse()?, began.parse()?)))
+    let Some(bytes) = trust::read(&dir.join("first"))? else { return Ok(None) };
+    let text = String::from_utf8(bytes)?;
+    let parse = || Some((text.split_once(' ')?.0.parse().ok()?, text.split_once(' ')?.1.parse().ok()?));
+    let numbers =
+        parse().with_context(|| format!("{:?} is damaged: two numbers are not in it", dir.join("first")))?;
+    Ok(Some(numbers))
 }
 
 /// The fields of proc_pid_stat(5) from the third on, its state. Before it is its name, with anything in it.

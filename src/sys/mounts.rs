@@ -82,6 +82,27 @@ fn openat2(directory: BorrowedFd, path: &Path, flags: OFlag, also: ResolveFlag) 
     }
 }
 
+/// Opens `name`, which must be right in `directory` and no link, nor anything that is mounted there.
+pub fn openat2_right_in(directory: &OwnedFd, name: &str) -> Result<OwnedFd> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let how =
+        OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let words = "flags=O_RDWR|O_NOCTTY|O_CLOEXEC, resolve=RESOLVE_NO_XDEV|RESOLVE_NO_SYMLINKS";
+    call(format_args!("openat2({}, {name:?}, {{{words}}}, 24)", directory.as_raw_fd()), || {
+        nix::fcntl::openat2(directory, name, how)
+    })
+}
+
+/// Writes `value` to a file below /proc, which is `proc`: and to nothing that is mounted there.
+pub fn write_below_proc(proc: &OwnedFd, name: &str, value: &str) -> Result<()> {
+    let resolve =
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let how = OpenHow::new().flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC).resolve(resolve);
+    call(format_args!("write(\"/proc/{name}\", {value:?}, {})", value.len()), || {
+        nix::unistd::write(nix::fcntl::openat2(proc, name, how)?, value.as_bytes()).map(drop)
+    })
+}
+
 /// Holds `name`, which must be right in `directory`; a link is not followed.
 pub fn openat_nofollow(directory: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

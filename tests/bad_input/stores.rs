@@ -179,3 +179,98 @@ fn a_store_on_overlay_works_with_memory_for_the_upper_layer() {
     }
     assert_eq!(text(&output.stdout), "written\nx\ncode 0\nwritten\nx\ncode 0\n", "{output:?}");
 }
+
+/// A user that no process of this machine's has.
+const MALLORY: u32 = 54_321;
+
+fn give(path: &Path) {
+    std::os::unix::fs::lchown(path, Some(MALLORY), Some(MALLORY)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path()));
+    }
+}
+
+/// A store that was open to others once keeps what they have put there: nothing of it is believed, and nothing removed.
+#[test]
+fn what_another_user_has_put_into_a_store_is_not_believed() {
+    let test = "what_another_user_has_put_into_a_store_is_not_believed";
+    if !is_root() {
+        return lab::skip(test, "only root gives files away");
+    }
+    if !has_busybox(test) {
+        return;
+    }
+    let place = tempfile::tempdir_in(lab::scratch()).unwrap();
+    let root = place.path().join("store");
+    fs::create_dir(place.path().join("tree")).unwrap();
+    let tree = place.path().join("tree").to_str().unwrap().to_owned();
+    let rubber = |words: &[&str]| {
+        let mut command = Command::new(RUBBER);
+        command.arg("--root").arg(&root).args(words).stdin(Stdio::null()).output().unwrap()
+    };
+    let record = |id: &[u8]| text(id).trim().to_owned() + ".json";
+    let made = rubber(&["run", "-d", "--name", "box", "-v", "data:/data", "busybox", "sleep", "1000"]);
+    assert_eq!(code(&made), 0, "{made:?}");
+    let file = root.join("containers").join(record(&made.stdout));
+    let is_mallorys = format!("belongs to user {MALLORY}");
+    let refused = |what: &str, commands: &[&[&str]]| {
+        for words in commands {
+            assert_told(&rubber(words), 125, &[&is_mallorys], &format!("{what}: {words:?}"));
+        }
+        assert!(file.exists(), "{what}: it was removed");
+    };
+    let all: &[&[&str]] = &[
+        &["run", "busybox", "true"],
+        &["ps", "-a"],
+        &["inspect", "box"],
+        &["exec", "box", "true"],
+        &["logs", "box"],
+        &["stop", "box"],
+        &["rm", "-f", "box"],
+        &["clean"],
+    ];
+    let ours = |path: &Path| std::os::unix::fs::lchown(path, Some(0), Some(0)).unwrap();
+    give(&root.join("containers"));
+    ours(&file);
+    refused("containers/", all);
+    ours(&root.join("containers"));
+    // A link to a directory of ours, which another has put there.
+    fs::rename(root.join("containers"), root.join("away")).unwrap();
+    std::os::unix::fs::symlink("away", root.join("containers")).unwrap();
+    std::os::unix::fs::lchown(root.join("containers"), Some(MALLORY), None).unwrap();
+    refused("a link as containers/", all);
+    fs::remove_file(root.join("containers")).unwrap();
+    fs::rename(root.join("away"), root.join("containers")).unwrap();
+    // One record: it is nobody's container for us, and no reason to believe it.
+    give(&file);
+    assert_eq!(code(&rubber(&["rm", "-f", "box"])), 0);
+    for words in [&["inspect", "box"][..], &["exec", "box", "true"], &["rm", "box"]] {
+        assert_told(&rubber(words), 125, &["no container"], &format!("a record: {words:?}"));
+    }
+    assert!(!text(&rubber(&["ps", "-a"]).stdout).contains("box") && file.exists());
+    ours(&file);
+    for directory in ["images", "layers"] {
+        std::os::unix::fs::lchown(root.join(directory), Some(MALLORY), None).unwrap();
+        refused(directory, &[&["run", "busybox", "true"], &["import", &tree, "new"]]);
+        ours(&root.join(directory));
+    }
+    give(&root.join("images/busybox.json"));
+    refused("an image", &[&["run", "busybox", "true"], &["image", "inspect", "busybox"]]);
+    ours(&root.join("images/busybox.json"));
+    std::os::unix::fs::lchown(root.join("volumes"), Some(MALLORY), None).unwrap();
+    let in_volumes: &[&[&str]] =
+        &[&["run", "-v", "data:/data", "busybox", "true"], &["volume", "ls"], &["volume", "rm", "data"]];
+    refused("volumes", in_volumes);
+    ours(&root.join("volumes"));
+    std::os::unix::fs::lchown(root.join("tmp"), Some(MALLORY), None).unwrap();
+    refused("tmp", &[&["import", &tree, "new"]]);
+    ours(&root.join("tmp"));
+    let link = place.path().join("link");
+    std::os::unix::fs::symlink(&root, &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(MALLORY), None).unwrap();
+    let mut command = Command::new(RUBBER);
+    let output = command.arg("--root").arg(&link).args(["ps", "-a"]).output().unwrap();
+    assert_told(&output, 125, &[&is_mallorys], "a link as the store");
+    assert_eq!(code(&rubber(&["exec", "box", "true"])), 0, "all is ours again");
+    assert_eq!(code(&rubber(&["rm", "-f", "box"])), 0);
+}
