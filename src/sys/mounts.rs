@@ -67,7 +67,7 @@ fn openat2(directory: BorrowedFd, path: &Path, flags: OFlag, also: ResolveFlag) 
         .flags(flags | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | also);
     let words = names((flags | OFlag::O_CLOEXEC).iter_names());
-    let resolve = names(also.iter_names()) + if also.is_empty() { "" } else { "|" };
+    let resolve = if also.is_empty() { String::new() } else { names(also.iter_names()) + "|" };
     let text = format!(
         "openat2({}, {below:?}, {{flags={words}, resolve={resolve}RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}}, 24)",
         fd(directory)
