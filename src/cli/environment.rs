@@ -1,7 +1,10 @@
 //! The environment of a command, as people ask for it.
 
+use crate::config::Limits;
 use anyhow::{Context, Result, bail};
+use nix::sys::resource::{Resource, getrlimit};
 use std::{
+    collections::BTreeSet,
     ffi::{OsStr, OsString},
     fs,
     os::unix::ffi::OsStrExt,
@@ -15,12 +18,12 @@ pub fn set_all(env: &mut Vec<OsString>, entries: &[OsString]) -> Result<()> {
             bail!("--env {entry:?} names no variable: NAME=VALUE sets it, NAME takes the caller's");
         }
         match (entry.as_bytes().contains(&b'='), std::env::var_os(entry)) {
-            (true, _) => set(env, entry.clone()),
+            (true, _) => env.push(entry.clone()),
             (false, Some(value)) => {
                 let mut entry = entry.clone();
                 entry.push("=");
                 entry.push(value);
-                set(env, entry);
+                env.push(entry);
             }
             (false, None) => {}
         }
@@ -49,13 +52,50 @@ pub fn set_file(env: &mut Vec<OsString>, file: &Path) -> Result<()> {
 pub fn set_terminal(env: &mut Vec<OsString>) {
     let mut term = OsString::from("TERM=");
     term.push(std::env::var_os("TERM").unwrap_or("xterm".into()));
-    set(env, term);
+    env.push(term);
 }
 
-/// A later setting of a name replaces the earlier one.
-pub fn set(env: &mut Vec<OsString>, entry: OsString) {
-    let name =
-        |entry: &OsStr| entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default().to_vec();
-    env.retain(|old| name(old) != name(&entry));
-    env.push(entry);
+/// Of several settings of a name the last one. (An image may bring any number: each is looked at once.)
+pub fn last_of_each(env: &[OsString]) -> Vec<OsString> {
+    let mut names = BTreeSet::new();
+    let mut last: Vec<_> = env.iter().rev().filter(|entry| names.insert(name(entry))).cloned().collect();
+    last.reverse();
+    last
+}
+
+fn name(entry: &OsStr) -> &[u8] {
+    entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default()
+}
+
+/// Refuses what execve(2) would, before anything is made for it: see "Limits on size of arguments and environment".
+pub fn refuse_too_much(command: &[OsString], env: &[OsString], limits: &Limits) -> Result<()> {
+    const ONE: usize = 32 * 4096;
+    const ALWAYS: u64 = 128 << 10;
+    const NEVER: u64 = 6 << 20;
+    let taken = |text: &OsString| text.len() + 1;
+    let all = || command.iter().chain(env);
+    if let Some(long) = all().find(|text| taken(text) > ONE) {
+        let start = OsStr::from_bytes(&long.as_bytes()[..40]);
+        bail!(
+            "{start:?}... has {} bytes, and execve(2) takes {} in one argument or variable",
+            long.len(),
+            ONE - 1
+        );
+    }
+    let bytes = all().map(|text| taken(text) as u64 + size_of::<usize>() as u64).sum::<u64>();
+    if bytes <= ALWAYS {
+        return Ok(());
+    }
+    let asked = limits.rlimits.iter().find(|limit| limit.name == "stack").map(|limit| limit.soft);
+    let stack = asked.map_or_else(|| getrlimit(Resource::RLIMIT_STACK).map(|(soft, _)| soft), Ok)?;
+    let most = (stack / 4).clamp(ALWAYS, NEVER);
+    if bytes > most {
+        bail!(
+            "the command and its environment take {bytes} bytes ({} arguments, {} variables), and execve(2) takes \
+             {most}: leave some out, or a quarter of --ulimit stack=BYTES is what it takes, up to {NEVER}",
+            command.len(),
+            env.len()
+        );
+    }
+    Ok(())
 }

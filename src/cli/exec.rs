@@ -98,6 +98,8 @@ impl Exec {
         if self.tty || stdout().is_terminal() {
             environment::set_terminal(&mut env);
         }
+        let env = environment::last_of_each(&env);
+        environment::refuse_too_much(&self.command, &env, &was.limits)?;
         let workdir = self.workdir.clone().unwrap_or(was.workdir.clone());
         if !workdir.is_absolute() {
             bail!("--workdir {workdir:?} must start with a slash: it is a directory of the container's");

@@ -13,6 +13,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use nix::sys::stat::SFlag;
 use std::{
+    collections::BTreeSet,
     ffi::{OsStr, OsString},
     fs,
     os::unix::{
@@ -74,11 +75,12 @@ impl Mounts {
             mounts.push(memory(word).with_context(|| format!("--tmpfs {word:?}"))?);
         }
         mounts.extend(self.shm_size.as_deref().map(shared_memory).transpose()?);
+        let mut targets: BTreeSet<_> = mounts.iter().map(|mount| mount.target.clone()).collect();
         for place in of_image {
             let mount = Mount::new(anonymous(store)?, OsStr::new(place));
             let mount = mount.with_context(|| format!("the image wants a volume at {place:?}"))?;
             // What was asked for comes in its place; and it may be named twice.
-            if !mounts.iter().any(|other| other.target == mount.target) {
+            if targets.insert(mount.target.clone()) {
                 mounts.push(mount);
             }
         }
@@ -124,8 +126,9 @@ fn warn_without(layer: Layer, asked: bool) {
 }
 
 fn check(mounts: &[Mount], layers: Layers) -> Result<()> {
-    for (n, mount) in mounts.iter().enumerate() {
-        if mounts[..n].iter().any(|other| other.target == mount.target) {
+    let mut targets = BTreeSet::new();
+    for mount in mounts {
+        if !targets.insert(&mount.target) {
             bail!("two mounts at {:?}: only the later would be seen", mount.target);
         }
         if mount.propagation != Propagation::Private && layers.contains(Layer::Userns) {

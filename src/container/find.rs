@@ -13,6 +13,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use nix::{fcntl::FlockArg, unistd::Pid};
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Read,
     os::fd::OwnedFd,
@@ -156,9 +157,13 @@ pub fn is_free(store: &Store, name: &str) -> Result<()> {
 }
 
 impl Container {
-    pub fn has_volume(&self, wanted: &str) -> bool {
-        let mounts = &self.record.config.mounts;
-        mounts.iter().any(|mount| matches!(&mount.what, What::Volume { name, .. } if name == wanted))
+    /// The names of those it has, each once.
+    pub fn volumes(&self) -> BTreeSet<&str> {
+        let names = self.record.config.mounts.iter().filter_map(|mount| match &mount.what {
+            What::Volume { name, .. } => Some(name.as_str()),
+            _ => None,
+        });
+        names.collect()
     }
 
     pub fn file(&self, extension: &str) -> PathBuf {

@@ -1,6 +1,6 @@
 //! Named volumes: directories of the store's that outlive the containers that share them.
 
-use super::find;
+use super::find::{self, Container};
 use crate::{
     config::{Config, What},
     image::{Store, store::make_private},
@@ -9,6 +9,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{self, Permissions},
     io::ErrorKind,
     os::unix::fs::PermissionsExt,
@@ -61,13 +62,16 @@ pub fn all(store: &Store) -> Result<Vec<Volume>> {
     let mut names: Vec<_> = names.filter(|name| path(store, name).is_ok()).collect();
     names.sort();
     let containers = find::all(store)?;
-    let users = |name: &str| {
-        let users = containers.iter().filter(|container| container.has_volume(name));
-        users.map(|container| container.name.clone()).collect()
-    };
+    let mut users: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for container in &containers {
+        for name in container.volumes() {
+            users.entry(name).or_default().push(container.name.clone());
+        }
+    }
+    let mut users_of = |name: &str| users.remove(name).unwrap_or_default();
     names
         .into_iter()
-        .map(|name| Ok(Volume { path: path(store, &name)?, containers: users(&name), name }))
+        .map(|name| Ok(Volume { path: path(store, &name)?, containers: users_of(&name), name }))
         .collect()
 }
 
@@ -88,15 +92,14 @@ pub fn make_anonymous(store: &Store, config: &Config) -> Result<()> {
 
 /// Removes them, but for one that another container has, too. Whoever calls this holds the records' lock.
 pub fn remove_anonymous(store: &Store, config: &Config) -> Result<()> {
-    let remove = |name: &str| {
-        let others = find::all(store)?.into_iter().filter(|other| other.id != config.id);
-        match others.filter(|other| other.has_volume(name)).count() {
-            0 => destroy(store, name),
-            _ => Ok(()),
-        }
-    };
-    let there = anonymous(config).filter(|name| store.volumes().join(name).is_dir());
-    there.map(remove).fold(Ok(()), Result::and)
+    if !any_anonymous(config) {
+        return Ok(());
+    }
+    let others: Vec<_> = find::all(store)?.into_iter().filter(|other| other.id != config.id).collect();
+    let theirs: BTreeSet<_> = others.iter().flat_map(Container::volumes).collect();
+    let is_ours = |name: &&str| !theirs.contains(name) && store.volumes().join(name).is_dir();
+    // One that cannot be removed keeps no other.
+    anonymous(config).filter(is_ours).map(|name| destroy(store, name)).fold(Ok(()), Result::and)
 }
 
 pub fn any_anonymous(config: &Config) -> bool {

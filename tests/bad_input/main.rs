@@ -3,7 +3,10 @@
 
 #[path = "../lab/mod.rs"]
 mod lab;
+#[path = "../lab/layout.rs"]
+mod layout;
 
+mod many;
 mod nested;
 mod odd;
 mod roots;

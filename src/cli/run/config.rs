@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        environment::{set, set_all, set_file, set_terminal},
+        environment::{last_of_each, refuse_too_much, set_all, set_file, set_terminal},
         limits, names,
         namespaces::{self, Found},
         privileges, security, sysctls,
@@ -72,9 +72,11 @@ impl Run {
             defaults.volumes().as_deref().unwrap_or_default(),
         )?;
         namespaces::check(&ids, layers, &mounts)?;
+        let (command, env) = (self.command(words, &defaults)?, self.environment(&defaults, &hostname)?);
+        refuse_too_much(&command, &env, &limits)?;
         Ok(Config {
-            command: self.command(words, &defaults)?,
-            env: self.environment(&defaults, &hostname)?,
+            command,
+            env,
             image: self.image_directories(image)?,
             dir: store.map(|store| store.containers().join(&id)).unwrap_or_default(),
             upper_in_memory: store.is_some_and(|store| is_overlay(store.root())),
@@ -191,22 +193,20 @@ impl Run {
         let mut env = vec![OsString::from(format!("PATH={PATH}"))];
         let mut own = OsString::from("HOSTNAME=");
         own.push(hostname);
-        set(&mut env, own);
+        env.push(own);
         if self.tty || stdout().is_terminal() {
             set_terminal(&mut env);
         }
         if self.words.is_empty() && std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
             // The portrait is rubber's own output, and rubber honours it.
-            set(&mut env, "NO_COLOR=1".into());
+            env.push("NO_COLOR=1".into());
         }
-        for entry in defaults.env().iter().flatten() {
-            set(&mut env, entry.into());
-        }
+        env.extend(defaults.env().iter().flatten().map(OsString::from));
         for file in &self.env_file {
             set_file(&mut env, file)?;
         }
         set_all(&mut env, &self.env)?;
-        Ok(env)
+        Ok(last_of_each(&env))
     }
 }
 
