@@ -129,8 +129,8 @@ impl Exec {
             in_background: self.detach,
             ..Streams::default()
         };
-        if self.detach && !self.tty {
-            streams.pipes = Some(Pipes::new(false, false)?);
+        if !self.tty {
+            streams.pipes = if self.detach { Some(Pipes::of_background(false)?) } else { Pipes::lent()? };
         }
         if self.detach {
             streams.tell_start()?;

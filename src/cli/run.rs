@@ -6,7 +6,7 @@ use super::{limits, mounts, namespaces};
 use crate::{
     config::{CPU_PERIOD, Config},
     container::{
-        self, name,
+        self, lent, name,
         record::{self, Record, Stop},
         streams::{Pipes, Streams},
         volume,
@@ -292,7 +292,7 @@ impl Run {
         })
     }
 
-    fn streams(&self) -> Result<Streams> {
+    fn streams(&self, layers: Layers) -> Result<Streams> {
         let keep = self.keeps();
         let mut streams = Streams {
             terminal: self.tty.then(UnixStream::pair).transpose()?,
@@ -300,9 +300,17 @@ impl Run {
             in_background: self.detach,
             ..Streams::default()
         };
-        if !self.tty && streams.is_logged {
-            streams.pipes = Some(Pipes::new(self.detach && self.interactive, !self.detach)?);
+        if self.step && !self.tty && lent::is_file(0)? {
+            bail!("--step reads what you answer from a terminal or a pipe: cat FILE | rubber run --step …");
         }
+        streams.pipes = match () {
+            () if self.tty => None,
+            () if self.detach => Some(Pipes::of_background(self.interactive)?),
+            () if streams.is_logged => Some(Pipes::logged()?),
+            // At the first stage the command has all of the host's files by their names.
+            () if self.dry_run || !has_image(layers) => None,
+            () => Pipes::lent()?,
+        };
         if keep || self.detach {
             streams.tell_start()?;
         }

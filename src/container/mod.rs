@@ -13,6 +13,7 @@ pub mod copy;
 pub mod find;
 pub mod idle;
 pub mod inside;
+pub mod lent;
 pub mod log;
 pub mod name;
 pub mod pause;

@@ -4,16 +4,20 @@
 use super::{
     attach::Door,
     caller::{self, Caller, Typed},
+    lent::Lent,
     log::{Log, Stream},
+    streams::{Copies, Pipes},
     terminal,
     waiter::Waiter,
 };
-use crate::config::Config;
+use crate::{config::Config, narrate};
 use anyhow::Result;
 use nix::{
+    errno::Errno,
     fcntl::{FcntlArg, OFlag, fcntl},
     libc,
     poll::PollFlags,
+    sys::signalfd::SignalFd,
 };
 use std::{
     cell::Cell,
@@ -34,6 +38,8 @@ pub enum Event {
     Terminal,
     /// Something was printed.
     Printed(usize),
+    /// A file of the caller's can be copied to or from.
+    Lent(usize),
     /// There is room again for what was typed.
     Room,
     Typed,
@@ -48,6 +54,9 @@ pub struct Relay {
     channel: Option<UnixStream>,
     terminal: Option<File>,
     outlets: Vec<(Stream, File)>,
+    lent: Vec<Lent>,
+    /// Something that was printed could not be copied to where it was to go.
+    lost: bool,
     inlet: Option<File>,
     /// Typed, but not taken by the container yet.
     typed: Vec<u8>,
@@ -82,16 +91,30 @@ impl Relay {
             relay.channel = Some(ours.try_clone()?);
         }
         if let Some(pipes) = &streams.pipes {
-            let outlets = [(Stream::Stdout, &pipes.stdout), (Stream::Stderr, &pipes.stderr)];
-            for (stream, pipe) in outlets {
-                let file = pipe.take_ours().map(|reader| nonblocking(OwnedFd::from(reader)));
-                relay.outlets.extend(file.transpose()?.map(|file| (stream, file)));
-            }
-            let inlet = pipes.stdin.as_ref().and_then(|pipe| pipe.take_ours());
-            relay.inlet = inlet.map(|writer| nonblocking(OwnedFd::from(writer))).transpose()?;
+            relay.take_pipes(pipes)?;
         }
         relay.open_door(streams.in_background)?;
         Ok(relay)
+    }
+
+    fn take_pipes(&mut self, pipes: &Pipes) -> Result<()> {
+        let outlets = [(Stream::Stdout, 1, &pipes.stdout), (Stream::Stderr, 2, &pipes.stderr)];
+        for (stream, number, pipe) in outlets {
+            let Some(reader) = pipe.as_ref().and_then(|pipe| pipe.take_ours()) else { continue };
+            let file = nonblocking(OwnedFd::from(reader))?;
+            match pipes.copies {
+                Copies::All => self.lent.push(Lent::outlet(file.into(), number)),
+                _ => self.outlets.push((stream, file)),
+            }
+        }
+        let Some(stdin) = &pipes.stdin else { return Ok(()) };
+        if pipes.copies == Copies::None {
+            let inlet = stdin.take_ours().map(|writer| nonblocking(OwnedFd::from(writer)));
+            self.inlet = inlet.transpose()?;
+        } else if let Some((reader, writer)) = stdin.take_both() {
+            self.lent.push(Lent::stdin(writer.into(), reader.into()));
+        }
+        Ok(())
     }
 
     fn open_log(&mut self, wanted: bool) -> Result<()> {
@@ -122,6 +145,10 @@ impl Relay {
         for (n, (_, file)) in self.outlets.iter().enumerate() {
             wait(Event::Printed(n), file.as_fd(), PollFlags::POLLIN);
         }
+        for (n, (fd, flags)) in self.lent.iter().enumerate().filter_map(|(n, lent)| Some((n, lent.event()?)))
+        {
+            wait(Event::Lent(n), fd, flags);
+        }
         if let Some(started) = &self.started {
             wait(Event::Started, started.as_fd(), PollFlags::POLLIN);
         }
@@ -148,6 +175,11 @@ impl Relay {
                 None => Ok(()),
             },
             Event::Printed(n) => self.show(n),
+            Event::Lent(n) => {
+                let passed = self.lent[n].pass();
+                self.note_loss(self.lent[n].name(), passed);
+                Ok(())
+            }
             Event::Room => self.hand_in(),
             Event::Typed => self.read_typed(),
             Event::Started => self.note_start(),
@@ -191,6 +223,17 @@ impl Relay {
             Ok(count) => self.tell(stream, &bytes[..count]),
         }
         Ok(())
+    }
+
+    /// A command that prints to where there is no room is told by a pipe that breaks; what became of it, is for us to tell.
+    /// (Of a fifo nobody reads any more that is all there is to it.)
+    fn note_loss<T>(&mut self, stream: &str, passed: Result<T, Errno>) {
+        if let Err(errno) = passed
+            && errno != Errno::EPIPE
+        {
+            self.lost = true;
+            narrate::warn(format_args!("cannot copy the command's {stream}: {errno}"));
+        }
     }
 
     fn tell(&mut self, stream: Stream, bytes: &[u8]) {
@@ -271,8 +314,8 @@ impl Relay {
         self.waiter.take().map_or(Ok(()), Waiter::let_go)
     }
 
-    /// What is still on its way out when the command has ended.
-    pub fn drain(&mut self, code: u8) {
+    /// What is still on its way out when the command has ended. Returns the exit code.
+    pub fn drain(&mut self, code: u8, signals: Option<&SignalFd>) -> u8 {
         let _ = self.note_start();
         if let Some(channel) = self.channel.take() {
             let _ = channel.set_nonblocking(true);
@@ -283,10 +326,15 @@ impl Relay {
                 let _ = self.show(n);
             }
         }
+        for mut lent in std::mem::take(&mut self.lent) {
+            let finished = lent.finish(signals);
+            self.note_loss(lent.name(), finished);
+        }
         self.caller = None;
         if let Some(door) = self.door.take() {
             door.close(code);
         }
+        if self.lost && code == 0 { 125 } else { code }
     }
 }
 

@@ -1,7 +1,7 @@
-//! Whose stdin, stdout and stderr the command gets: the caller's, a terminal of its own (`-t`), or pipes that
-//! somebody reads and writes down (`-d`).
+//! Whose stdin, stdout and stderr the command gets: the caller's, a terminal of its own (`-t`), or pipes: where they are
+//! files of the caller's, and where what is printed is written down (`-d`).
 
-use super::{terminal, waiter::Waiter};
+use super::{lent, terminal, waiter::Waiter};
 use crate::{config::Config, narrate};
 use anyhow::Result;
 use nix::fcntl::OFlag;
@@ -35,11 +35,21 @@ pub struct Start {
 
 pub struct Pipes {
     /// None: nothing can be typed.
-    pub stdin: Option<End<PipeReader, PipeWriter>>,
+    pub stdin: Option<Inlet>,
     /// The caller's own, as nobody need read along.
     pub callers_stdin: bool,
-    pub stdout: End<PipeWriter, PipeReader>,
-    pub stderr: End<PipeWriter, PipeReader>,
+    /// None: the caller's own.
+    pub stdout: Option<Outlet>,
+    pub stderr: Option<Outlet>,
+    pub copies: Copies,
+}
+
+/// Which of the pipes stand for a file of the caller's, and are copied as they are.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Copies {
+    None,
+    Stdin,
+    All,
 }
 
 /// A pipe: the container's end, then ours. Each side lets go of the other's after the fork.
@@ -56,18 +66,60 @@ impl<A, B> End<A, B> {
         self.1.take()
     }
 
+    /// The same, and theirs stays open.
+    pub fn take_both(&self) -> Option<(A, B)> {
+        self.0.take().zip(self.1.take())
+    }
+
     fn take_theirs(&self) -> Option<A> {
         self.1.take();
         self.0.take()
     }
 }
 
+type Inlet = End<PipeReader, PipeWriter>;
+type Outlet = End<PipeWriter, PipeReader>;
+
+fn inlet() -> Result<Inlet> {
+    Ok(pipe().map(|(reader, writer)| End::new(reader, writer))?)
+}
+
+fn outlet() -> Result<Outlet> {
+    Ok(pipe().map(|(reader, writer)| End::new(writer, reader))?)
+}
+
 impl Pipes {
-    pub fn new(open_stdin: bool, callers_stdin: bool) -> Result<Pipes> {
-        let outlet = || pipe().map(|(reader, writer)| End::new(writer, reader));
-        let inlet = || pipe().map(|(reader, writer)| End::new(reader, writer));
+    /// For a command in the background.
+    pub fn of_background(open_stdin: bool) -> Result<Pipes> {
         let stdin = open_stdin.then(inlet).transpose()?;
-        Ok(Pipes { stdin, callers_stdin, stdout: outlet()?, stderr: outlet()? })
+        let (stdout, stderr) = (Some(outlet()?), Some(outlet()?));
+        Ok(Pipes { stdin, callers_stdin: false, stdout, stderr, copies: Copies::None })
+    }
+
+    /// For one whose caller watches, and what it prints is written down.
+    pub fn logged() -> Result<Pipes> {
+        (1..=2).try_for_each(|stream| lent::is_file(stream).map(drop))?;
+        let stdin = lent::is_file(0)?.then(inlet).transpose()?;
+        let copies = if stdin.is_some() { Copies::Stdin } else { Copies::None };
+        Ok(Pipes { stdin, callers_stdin: true, stdout: Some(outlet()?), stderr: Some(outlet()?), copies })
+    }
+
+    /// In the place of what of the caller's streams cannot be handed in. None where all can.
+    pub fn lent() -> Result<Option<Pipes>> {
+        let files = [lent::is_file(0)?, lent::is_file(1)?, lent::is_file(2)?];
+        if !files.contains(&true) {
+            return Ok(None);
+        }
+        let stdin = files[0].then(inlet).transpose()?;
+        let stdout = files[1].then(outlet).transpose()?;
+        let stderr = match &stdout {
+            Some(End(writer, _)) if files[2] && lent::are_one() => {
+                let both = writer.borrow().as_ref().map(PipeWriter::try_clone).transpose()?;
+                Some(End(RefCell::new(both), RefCell::new(None)))
+            }
+            _ => files[2].then(outlet).transpose()?,
+        };
+        Ok(Some(Pipes { stdin, callers_stdin: true, stdout, stderr, copies: Copies::All }))
     }
 }
 
@@ -90,6 +142,11 @@ impl Streams {
     /// Whether the command came to run: whoever finds out says so in here.
     pub fn runs(&self) -> Rc<Cell<bool>> {
         self.runs.clone()
+    }
+
+    /// Whether none of the caller's files may stay open in the container.
+    pub fn are_copied(&self) -> bool {
+        self.in_background || self.pipes.as_ref().is_some_and(|pipes| pipes.copies != Copies::None)
     }
 
     pub fn waiter(&self) -> Option<Waiter> {
@@ -124,8 +181,9 @@ pub fn take(config: &Config) -> Result<()> {
         None if pipes.callers_stdin => {}
         None => nix::unistd::dup2_stdin(null()?)?,
     }
-    pipes.stdout.take_theirs().map(nix::unistd::dup2_stdout).transpose()?;
-    pipes.stderr.take_theirs().map(nix::unistd::dup2_stderr).transpose()?;
+    let theirs = |pipe: &Option<Outlet>| pipe.as_ref().and_then(End::take_theirs);
+    theirs(&pipes.stdout).map(nix::unistd::dup2_stdout).transpose()?;
+    theirs(&pipes.stderr).map(nix::unistd::dup2_stderr).transpose()?;
     Ok(())
 }
 

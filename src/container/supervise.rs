@@ -50,12 +50,11 @@ pub fn wait(child: Pid, mut relay: Relay) -> Result<u8> {
         return Ok(0);
     }
     let signals = SignalFd::with_flags(&held(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let mut deaf = None;
+    let (mut deaf, mut is_told) = (None, false);
     loop {
         while let Some((ended, code)) = sys::wait4(WaitPidFlag::WNOHANG)? {
             if ended == child {
-                relay.drain(code);
-                return Ok(code);
+                return Ok(relay.drain(code, (!is_told).then_some(&signals)));
             }
         }
         pause(&signals, &mut relay)?;
@@ -63,7 +62,10 @@ pub fn wait(child: Pid, mut relay: Relay) -> Result<u8> {
             match about.ssi_signo as i32 {
                 libc::SIGCHLD => {}
                 libc::SIGWINCH if relay.has_terminal() => relay.resize(caller::window()),
-                signal => pass_on(child, signal, &mut deaf)?,
+                signal => {
+                    is_told = true;
+                    pass_on(child, signal, &mut deaf)?;
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ mod lab;
 
 mod caller;
 mod codes;
+mod lent;
 mod signals;
 mod streams;
 

@@ -50,8 +50,8 @@ fn become_init(config: &Config, become_command: impl FnOnce() -> Result<()>) -> 
     sys::prctl_not_dumpable()?;
     let command = sys::fork("command", || become_command().map(|()| 0))?;
     config.streams.let_go();
-    // The caller goes on when the command runs: nothing of theirs may stay open in here.
-    if config.streams.in_background {
+    // The caller goes on when the command runs, and files of theirs are not for who is in here: none may stay open.
+    if config.streams.are_copied() {
         narrate::let_go_of_listener();
     }
     let code = supervise::wait(command, Relay::none())?;

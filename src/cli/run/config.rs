@@ -83,7 +83,7 @@ impl Run {
             workdir,
             // The steps after the terminal was taken are asked for on that terminal.
             interactive: self.interactive || self.step,
-            streams: self.streams()?,
+            streams: self.streams(layers)?,
             target: None,
             tty: self.tty,
             keep: self.keeps(),
