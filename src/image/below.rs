@@ -4,11 +4,12 @@
 //! `openat2(2)` and RESOLVE_IN_ROOT, as chroot(2) would: an absolute link or a `..` in a link stays inside. What
 //! comes back is the file descriptor of the *parent*; the last name is then used with calls that never follow it.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2},
+    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2},
+    libc,
     sys::stat::{FileStat, Mode, SFlag, fstat, fstatat},
 };
 use std::{
@@ -63,6 +64,13 @@ impl Below {
         }
     }
 
+    /// The directory `path`, if it is the one that was there before, and no other that another process has put in its
+    /// place. Else ESTALE.
+    pub fn again(&self, path: &Path, known: Key) -> nix::Result<OwnedFd> {
+        let directory = self.directory(path)?;
+        if key(&fstat(&directory)?) == known { Ok(directory) } else { Err(Errno::ESTALE) }
+    }
+
     /// The first `most` bytes of the file `path`, links followed inside the root. A fifo or a device is none.
     pub fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -98,6 +106,13 @@ pub fn look(parent: impl AsFd, name: &OsStr) -> nix::Result<Option<FileStat>> {
     }
 }
 
+/// What tells a file from all others, under whatever name: filesystems number theirs alike.
+pub type Key = (libc::dev_t, libc::ino_t);
+
+pub fn key(stat: &FileStat) -> Key {
+    (stat.st_dev, stat.st_ino)
+}
+
 pub fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
@@ -125,4 +140,65 @@ pub fn names(directory: &OwnedFd) -> Result<Vec<OsString>> {
         }
     }
     Ok(names)
+}
+
+/// So many directories above the one where we are stay open.
+const HELD: usize = 128;
+
+/// The way from a directory down to where we are, and back. Another process may rename what is on it: so it is gone by
+/// what is held, and never by its names once more.
+pub struct Way {
+    path: PathBuf,
+    here: OwnedFd,
+    above: Vec<Above>,
+}
+
+enum Above {
+    Held(OwnedFd),
+    /// It is too far up to be held. What `..` leads to must be this one: the kernel keeps it, and its number, as long
+    /// as there is something below.
+    Known(Key),
+}
+
+impl Way {
+    pub fn from(top: OwnedFd) -> Way {
+        Way { path: PathBuf::new(), here: top, above: Vec::new() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn here(&self) -> &OwnedFd {
+        &self.here
+    }
+
+    /// Goes on to `directory`, which is called `name`.
+    pub fn enter(&mut self, name: &OsStr, directory: OwnedFd) -> nix::Result<()> {
+        self.path.push(name);
+        self.above.push(Above::Held(std::mem::replace(&mut self.here, directory)));
+        let far = self.above.len().checked_sub(HELD + 1);
+        if let Some(far) = far.and_then(|far| self.above.get_mut(far))
+            && let Above::Held(directory) = far
+        {
+            *far = Above::Known(key(&fstat(directory)?));
+        }
+        Ok(())
+    }
+
+    /// Goes back; false at the top.
+    pub fn leave(&mut self) -> Result<bool> {
+        let above = match self.above.pop() {
+            None => return Ok(false),
+            Some(Above::Held(directory)) => directory,
+            Some(Above::Known(known)) => {
+                let above = openat(&self.here, "..", DIRECTORY, Mode::empty()).context("openat(\"..\")")?;
+                ensure!(key(&fstat(&above)?) == known, "{:?} was moved while we were in it", self.path);
+                above
+            }
+        };
+        self.here = above;
+        self.path.pop();
+        Ok(true)
+    }
 }
