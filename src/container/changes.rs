@@ -2,7 +2,7 @@
 
 use super::{find::Container, inside};
 use crate::image::{
-    below::{self, Below},
+    below::{self, Below, DIRECTORY, Way},
     whiteout,
 };
 use anyhow::{Context, Result};
@@ -11,6 +11,7 @@ use nix::{
     sys::stat::{FileStat, Mode, SFlag},
 };
 use std::{
+    ffi::OsString,
     fs::File,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -50,29 +51,51 @@ struct Walk {
 
 impl Walk {
     fn run(mut self) -> Result<Vec<Change>> {
-        // Directories of the upper layer, and whether the image has a directory of that name.
-        let mut open = vec![(PathBuf::new(), true)];
-        while let Some((path, in_image)) = open.pop() {
-            let Ok(directory) = self.upper.directory(&path) else { continue }; // removed meanwhile
-            let image = match in_image {
-                true => Some(self.image.directory(&path).with_context(|| format!("{path:?} of the image"))?),
-                false => None,
+        let mut way = Way::from(self.upper.directory(Path::new(""))?);
+        let mut left = vec![self.look_into(way.here(), way.path(), true)?];
+        while let Some(directories) = left.last_mut() {
+            let Some((name, in_image)) = directories.pop() else {
+                left.pop();
+                way.leave()?;
+                continue;
             };
-            if let Some(image) = &image {
-                self.hidden(&directory, image, &path)?;
-            }
-            for name in below::names(&directory)? {
-                let Some(found) = below::look(&directory, &name)? else { continue };
-                let before = image.as_ref().map(|image| below::look(image, &name)).transpose()?.flatten();
-                let child = path.join(&name);
-                if below::kind(&found) == SFlag::S_IFDIR {
-                    let was = before.is_some_and(|stat| below::kind(&stat) == SFlag::S_IFDIR);
-                    open.push((child.clone(), was));
-                }
-                self.tell(child, &found, before);
-            }
+            // It may have been removed meanwhile.
+            let Ok(directory) = openat(way.here(), name.as_os_str(), DIRECTORY, Mode::empty()) else {
+                continue;
+            };
+            let path = way.path().join(&name);
+            left.push(self.look_into(&directory, &path, in_image)?);
+            way.enter(&name, directory)?;
         }
         Ok(self.changes)
+    }
+
+    /// Tells of all that is in a directory of the upper layer, and returns the directories among it, each with whether
+    /// the image has one of that name.
+    fn look_into(
+        &mut self,
+        directory: &OwnedFd,
+        path: &Path,
+        in_image: bool,
+    ) -> Result<Vec<(OsString, bool)>> {
+        let image = match in_image {
+            true => Some(self.image.directory(path).with_context(|| format!("{path:?} of the image"))?),
+            false => None,
+        };
+        if let Some(image) = &image {
+            self.hidden(directory, image, path)?;
+        }
+        let mut directories = Vec::new();
+        for name in below::names(directory)? {
+            let Some(found) = below::look(directory, &name)? else { continue };
+            let before = image.as_ref().map(|image| below::look(image, &name)).transpose()?.flatten();
+            self.tell(path.join(&name), &found, before);
+            if below::kind(&found) == SFlag::S_IFDIR {
+                let was = before.is_some_and(|stat| below::kind(&stat) == SFlag::S_IFDIR);
+                directories.push((name, was));
+            }
+        }
+        Ok(directories)
     }
 
     fn tell(&mut self, path: PathBuf, found: &FileStat, before: Option<FileStat>) {
@@ -88,7 +111,7 @@ impl Walk {
 
     /// A directory that was removed and made anew hides what the image has in it.
     fn hidden(&mut self, directory: &OwnedFd, image: &OwnedFd, path: &Path) -> Result<()> {
-        let handle = File::from(openat(directory, ".", below::DIRECTORY, Mode::empty())?);
+        let handle = File::from(openat(directory, ".", DIRECTORY, Mode::empty())?);
         if !whiteout::is_opaque(&handle, &[self.opaque]) {
             return Ok(());
         }

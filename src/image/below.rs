@@ -4,11 +4,12 @@
 //! `openat2(2)` and RESOLVE_IN_ROOT, as chroot(2) would: an absolute link or a `..` in a link stays inside. What
 //! comes back is the file descriptor of the *parent*; the last name is then used with calls that never follow it.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2},
+    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2},
+    libc,
     sys::stat::{FileStat, Mode, SFlag, fstat, fstatat},
 };
 use std::{
@@ -29,7 +30,6 @@ pub const DIRECTORY: OFlag =
 /// A directory that is `/` for every name given to it.
 pub struct Below {
     root: OwnedFd,
-    resolve: ResolveFlag,
 }
 
 const IN_ROOT: ResolveFlag = ResolveFlag::RESOLVE_IN_ROOT.union(ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -38,17 +38,12 @@ impl Below {
     pub fn open(root: &Path) -> Result<Below> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = open(root, flags, Mode::empty()).with_context(|| format!("open({root:?})"))?;
-        Ok(Below { root, resolve: IN_ROOT })
-    }
-
-    /// The same without what is mounted in it: that is EXDEV.
-    pub fn alone(root: &Path) -> Result<Below> {
-        Ok(Below { resolve: IN_ROOT.union(ResolveFlag::RESOLVE_NO_XDEV), ..Below::open(root)? })
+        Ok(Below { root })
     }
 
     /// The same for a directory that is open already.
     pub fn at(root: OwnedFd) -> Below {
-        Below { root, resolve: IN_ROOT }
+        Below { root }
     }
 
     pub fn root(&self) -> BorrowedFd<'_> {
@@ -59,7 +54,7 @@ impl Below {
     pub fn directory(&self, path: &Path) -> nix::Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let how =
-            OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(self.resolve);
+            OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(IN_ROOT);
         // EAGAIN: something was renamed on this machine while the kernel walked over a `..`; see openat2(2).
         let mut tries = 0..100;
         loop {
@@ -68,6 +63,13 @@ impl Below {
                 other => return other,
             }
         }
+    }
+
+    /// The directory `path`, if it is the one that was there before, and no other that another process has put in its
+    /// place. Else ESTALE.
+    pub fn again(&self, path: &Path, known: Key) -> nix::Result<OwnedFd> {
+        let directory = self.directory(path)?;
+        if key(&fstat(&directory)?) == known { Ok(directory) } else { Err(Errno::ESTALE) }
     }
 
     /// The first `most` bytes of the file `path`, links followed inside the root. A fifo or a device is none.
@@ -80,7 +82,7 @@ impl Below {
     /// The same, open for reading.
     pub fn file(&self, path: &Path) -> Result<File> {
         let (parent, name) = split(path);
-        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(self.resolve);
+        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(IN_ROOT);
         let path = parent.join(name);
         let file =
             openat2(&self.root, &path, how).with_context(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?;
@@ -101,6 +103,13 @@ pub fn look(parent: impl AsFd, name: &OsStr) -> nix::Result<Option<FileStat>> {
         Err(Errno::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// What tells a file from all others, under whatever name: filesystems number theirs alike.
+pub type Key = (libc::dev_t, libc::ino_t);
+
+pub fn key(stat: &FileStat) -> Key {
+    (stat.st_dev, stat.st_ino)
 }
 
 pub fn kind(stat: &FileStat) -> SFlag {
@@ -130,4 +139,65 @@ pub fn names(directory: &OwnedFd) -> Result<Vec<OsString>> {
         }
     }
     Ok(names)
+}
+
+/// So many directories above the one where we are stay open.
+const HELD: usize = 128;
+
+/// The way from a directory down to where we are, and back. Another process may rename what is on it: so it is gone by
+/// what is held, and never by its names once more.
+pub struct Way {
+    path: PathBuf,
+    here: OwnedFd,
+    above: Vec<Above>,
+}
+
+enum Above {
+    Held(OwnedFd),
+    /// It is too far up to be held. What `..` leads to must be this one: the kernel keeps it, and its number, as long
+    /// as there is something below.
+    Known(Key),
+}
+
+impl Way {
+    pub fn from(top: OwnedFd) -> Way {
+        Way { path: PathBuf::new(), here: top, above: Vec::new() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn here(&self) -> &OwnedFd {
+        &self.here
+    }
+
+    /// Goes on to `directory`, which is called `name`.
+    pub fn enter(&mut self, name: &OsStr, directory: OwnedFd) -> nix::Result<()> {
+        self.path.push(name);
+        self.above.push(Above::Held(std::mem::replace(&mut self.here, directory)));
+        let far = self.above.len().checked_sub(HELD + 1);
+        if let Some(far) = far.and_then(|far| self.above.get_mut(far))
+            && let Above::Held(directory) = far
+        {
+            *far = Above::Known(key(&fstat(directory)?));
+        }
+        Ok(())
+    }
+
+    /// Goes back; false at the top.
+    pub fn leave(&mut self) -> Result<bool> {
+        let above = match self.above.pop() {
+            None => return Ok(false),
+            Some(Above::Held(directory)) => directory,
+            Some(Above::Known(known)) => {
+                let above = openat(&self.here, "..", DIRECTORY, Mode::empty()).context("openat(\"..\")")?;
+                ensure!(key(&fstat(&above)?) == known, "{:?} was moved while we were in it", self.path);
+                above
+            }
+        };
+        self.here = above;
+        self.path.pop();
+        Ok(true)
+    }
 }

@@ -178,7 +178,7 @@ impl<'a> One<'a> {
 
 fn have_changed(file: &File, other: &File) -> Result<bool> {
     // One file under two names of a layer, or of the same blob twice.
-    if fstat(file)?.st_ino == fstat(other)?.st_ino {
+    if below::key(&fstat(file)?) == below::key(&fstat(other)?) {
         return Ok(false);
     }
     let reader = |file| BufReader::with_capacity(1 << 16, file);

@@ -2,7 +2,7 @@
 
 use super::{Store, below, find::is_nameless, name::Name};
 use anyhow::{Context, Result};
-use nix::{errno::Errno, libc, sys::stat::SFlag};
+use nix::{errno::Errno, sys::stat::SFlag};
 use oci_spec::image::ImageConfiguration;
 use std::{
     collections::{HashMap, HashSet},
@@ -93,7 +93,7 @@ pub fn short(id: &str) -> &str {
 /// The bytes that the files below `directory` take on disk, each file once, however many names it has.
 pub fn disk_usage(directory: &Path) -> Result<u64> {
     let root = below::Below::open(directory)?;
-    let (mut blocks, mut counted) = (0u64, HashSet::<libc::ino_t>::new());
+    let (mut blocks, mut counted) = (0u64, HashSet::<below::Key>::new());
     let mut open = vec![PathBuf::new()];
     while let Some(path) = open.pop() {
         let at = match root.directory(&path) {
@@ -109,7 +109,7 @@ pub fn disk_usage(directory: &Path) -> Result<u64> {
             let Some(stat) = below::look(&at, &name)? else { continue };
             if below::kind(&stat) == SFlag::S_IFDIR {
                 open.push(path.join(&name));
-            } else if stat.st_nlink > 1 && !counted.insert(stat.st_ino) {
+            } else if stat.st_nlink > 1 && !counted.insert(below::key(&stat)) {
                 continue;
             }
             blocks += stat.st_blocks as u64;

@@ -5,7 +5,7 @@
 
 use super::{
     attributes::Attributes,
-    below::{self, Below, DIRECTORY},
+    below::{self, Below, DIRECTORY, Key, Way},
     holes,
     limits::Limits,
     whiteout,
@@ -14,7 +14,6 @@ use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat, readlinkat},
-    libc,
     sys::{
         stat::{FileStat, Mode, SFlag, fstat, major, minor, stat},
         statfs::{self, FsType, fstatfs},
@@ -22,7 +21,7 @@ use nix::{
 };
 use std::{
     collections::HashMap,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::File,
     io::{self, Read, Write},
     os::{
@@ -38,7 +37,7 @@ use tar::{Builder, EntryType, Header};
 pub fn pack(root: &Path, skip: &Path, out: impl Write) -> Result<()> {
     let tree = Below::open(root).with_context(|| format!("cannot read {root:?}"))?;
     let mut packer = Packer::new(out, Bounds::Filesystem);
-    packer.skip = stat(skip).map(|skip| (skip.st_dev, skip.st_ino)).ok();
+    packer.skip = stat(skip).map(|skip| below::key(&skip)).ok();
     packer.tree(&tree, Path::new("")).with_context(|| format!("cannot import {root:?}"))?;
     if let Some(path) = packer.finish()?.first() {
         bail!("cannot import {:?}: it became shorter while it was read", root.join(path));
@@ -75,9 +74,9 @@ pub fn is_kernels(file: impl AsFd) -> bool {
 pub struct Packer<W: Write> {
     tar: Builder<W>,
     bounds: Bounds,
-    skip: Option<(libc::dev_t, libc::ino_t)>,
+    skip: Option<Key>,
     /// Where the first of a file's several names was put.
-    linked: HashMap<(libc::dev_t, libc::ino_t), PathBuf>,
+    linked: HashMap<Key, PathBuf>,
     /// How many more bytes of holes there may be. They go into an archive as zeros: not every reader knows another way
     /// (layer.md, "Sparse"), and a layer's digest must not depend on where its files had holes. So they cost time.
     holes: Option<u64>,
@@ -101,25 +100,25 @@ impl<W: Write> Packer<W> {
     pub fn tree(&mut self, tree: &Below, top: &Path) -> Result<()> {
         let root = openat(tree.root(), ".", DIRECTORY, Mode::empty()).context("openat(\".\")")?;
         let device = fstat(&root)?.st_dev;
-        let mut open = vec![PathBuf::new()];
-        let mut last: Option<(PathBuf, OwnedFd)> = None;
-        while let Some(path) = open.pop() {
-            let (above, name) = below::split(&path);
-            let name = if name.is_empty() { OsStr::new(".") } else { &name };
-            if last.as_ref().is_none_or(|(known, _)| *known != above) {
-                last = tree.directory(&above).ok().map(|directory| (above, directory));
-            }
-            let Some((_, parent)) = &last else { continue }; // vanished
-            let directory = match self.add(parent, name, &top.join(&path)) {
-                Err(error) if has_vanished(&error) && !path.as_os_str().is_empty() => continue,
+        self.add(&root, OsStr::new("."), top).with_context(|| format!("{top:?}"))?;
+        let mut left = vec![if self.goes_into(&root, device)? { sorted(&root)? } else { Vec::new() }];
+        let mut way = Way::from(root);
+        while let Some(names) = left.last_mut() {
+            let Some(name) = names.pop() else {
+                left.pop();
+                way.leave()?;
+                continue;
+            };
+            let path = way.path().join(&name);
+            let directory = match self.add(way.here(), &name, &top.join(&path)) {
+                Err(error) if has_vanished(&error) => continue,
                 added => added.with_context(|| format!("{path:?}"))?,
             };
             if let Some(directory) = directory
                 && self.goes_into(&directory, device)?
             {
-                let mut names = below::names(&directory).with_context(|| format!("{path:?}"))?;
-                names.sort_by(|a, b| b.cmp(a)); // the last one is taken first
-                open.extend(names.into_iter().map(|name| path.join(name)));
+                left.push(sorted(&directory).with_context(|| format!("{path:?}"))?);
+                way.enter(&name, directory)?;
             }
         }
         Ok(())
@@ -132,7 +131,7 @@ impl<W: Write> Packer<W> {
             Bounds::Files => found.st_dev == device || !is_kernels(directory),
             Bounds::Layer(_) => true,
         };
-        Ok(is_within && Some((found.st_dev, found.st_ino)) != self.skip)
+        Ok(is_within && Some(below::key(&found)) != self.skip)
     }
 
     /// Adds `name` alone, as `path`; returns it if it is a directory.
@@ -144,7 +143,7 @@ impl<W: Write> Packer<W> {
             return self.whiteout(path, &found).map(|()| None);
         }
         let mut header = header(&found);
-        let key = (found.st_dev, found.st_ino);
+        let key = below::key(&found);
         let archived = if path.as_os_str().is_empty() { Path::new("./") } else { path };
         let kind = below::kind(&found);
         if found.st_nlink > 1
@@ -234,7 +233,7 @@ impl<W: Write> Packer<W> {
             return Ok(());
         }
         let (parent, name) = below::split(path);
-        let mut marked = std::ffi::OsString::from(whiteout::PREFIX);
+        let mut marked = OsString::from(whiteout::PREFIX);
         marked.push(name);
         self.empty(&parent.join(marked))
     }
@@ -271,6 +270,13 @@ impl<W: Write> Packer<W> {
         self.tar.into_inner()?.flush()?;
         Ok(self.shorter)
     }
+}
+
+/// The names in it, from the last to the first.
+fn sorted(directory: &OwnedFd) -> Result<Vec<OsString>> {
+    let mut names = below::names(directory)?;
+    names.sort_by(|a, b| b.cmp(a));
+    Ok(names)
 }
 
 fn refuse_reference(file: &File, opaque: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use super::{
     attributes::Attributes,
-    below::{self, Below, DIRECTORY},
+    below::{self, Below, DIRECTORY, Key},
     manner::{LeftOut, MOST_UNLISTED, Manner, shown},
 };
 use crate::removal;
@@ -11,7 +11,6 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::openat,
-    libc,
     sys::{
         stat::{FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, mkdirat, utimensat},
         time::TimeSpec,
@@ -33,10 +32,10 @@ pub(super) struct Tree {
     privileged: bool,
     /// The directory of the last entry: the next one is mostly in it too.
     last: Option<Open>,
-    /// Those that an ordinary user could not fill if they were what they will be: by inode number, set at the end.
-    closed: HashMap<libc::ino_t, (PathBuf, Attributes)>,
+    /// Those that an ordinary user could not fill if they were what they will be: set at the end.
+    closed: HashMap<Key, (PathBuf, Attributes)>,
     /// Where there was something before us: the directories that are ours.
-    made: HashSet<libc::ino_t>,
+    made: HashSet<Key>,
     pub(super) left_out: LeftOut,
 }
 
@@ -71,14 +70,14 @@ impl Tree {
     ) -> Result<()> {
         let closes = !self.privileged && attributes.mode & 0o700 != 0o700;
         if closes || self.manner.copies() {
-            let inode = fstat(&made)?.st_ino;
+            let key = below::key(&fstat(&made)?);
             if self.manner.copies() {
-                self.made.insert(inode);
+                self.made.insert(key);
             }
             if closes {
                 ensure!(self.closed.len() < MOST_CLOSED, "too many directories that forbid to be filled");
                 let open = Attributes { mode: attributes.mode | 0o700, xattrs: Vec::new(), ..attributes };
-                self.closed.insert(inode, (path.to_path_buf(), attributes));
+                self.closed.insert(key, (path.to_path_buf(), attributes));
                 open.set(&File::from(made))?;
                 return Ok(());
             }
@@ -97,7 +96,7 @@ impl Tree {
                 other => other.with_context(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"))?,
             };
             let found = fstat(&directory)?;
-            let is_ours = !self.manner.copies() || self.made.contains(&found.st_ino);
+            let is_ours = !self.manner.copies() || self.made.contains(&below::key(&found));
             let mtime = is_ours.then(|| TimeSpec::new(found.st_mtime, found.st_mtime_nsec));
             self.last = Some(Open { path: path.to_path_buf(), directory, mtime });
         }
@@ -121,11 +120,11 @@ impl Tree {
             }
             at = openat(&at, name.as_os_str(), DIRECTORY, Mode::empty())?;
             fchmod(&at, Mode::from_bits_truncate(0o755))?; // mkdirat obeys umask
-            let inode = fstat(&at)?.st_ino;
+            let about = fstat(&at)?;
             if self.manner.copies() {
-                self.made.insert(inode);
+                self.made.insert(below::key(&about));
             } else if self.left_out.unlisted.len() < MOST_UNLISTED {
-                self.left_out.unlisted.insert(inode);
+                self.left_out.unlisted.insert(about.st_ino);
             }
             // What was just made in it has changed its time.
             if let Some((directory, path, attributes)) = known.take() {
@@ -170,13 +169,13 @@ impl Tree {
         self.leave()?;
         let mut closed: Vec<_> = self.closed.drain().collect();
         closed.sort_by_key(|(_, (path, _))| std::cmp::Reverse(path.components().count()));
-        for (inode, (path, attributes)) in closed {
+        for (key, (path, attributes)) in closed {
             let (parent, name) = below::split(&path);
             let Ok(parent) = self.below.directory(&parent) else { continue };
             let name = if name.is_empty() { OsStr::new(".") } else { &name };
             match openat(&parent, name, DIRECTORY, Mode::empty()) {
                 // Something else may have replaced it since.
-                Ok(directory) if fstat(&directory)?.st_ino == inode => {
+                Ok(directory) if below::key(&fstat(&directory)?) == key => {
                     let set = attributes.set(&File::from(directory));
                     set.with_context(|| format!("entry {}", shown(path.as_os_str().as_bytes())))?;
                 }

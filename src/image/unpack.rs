@@ -206,7 +206,7 @@ impl Tree {
         ensure!(below::kind(&source) != SFlag::S_IFDIR, "hard link to the directory {}", shown(&member.link));
         let (parent, name) = below::split(path);
         let present = below::look(self.parent(&parent)?, &name)?;
-        if present.is_some_and(|stat| stat.st_ino == source.st_ino) {
+        if present.is_some_and(|stat| below::key(&stat) == below::key(&source)) {
             return Ok(()); // linked to itself, or listed twice
         }
         self.make_way(&parent, &name, present)?;

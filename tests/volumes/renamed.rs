@@ -3,6 +3,7 @@
 
 use super::*;
 use std::{
+    ffi::CString,
     os::unix::process::CommandExt,
     process::{Child, Stdio},
     sync::OnceLock,
@@ -217,6 +218,125 @@ fn renamed_or_filled_again_a_tree_keeps_no_rubber_busy_for_ever() {
     bait.assert_whole("filled");
 }
 
+/// Owner, mode and content are of one file, and of one directory, at each moment: here another takes the place of each
+/// between any two calls.
+#[test]
+fn renamed_while_it_is_copied_a_file_is_wholly_one_or_the_other() {
+    if cannot() || !is_root() {
+        return skip_this("the files are of different owners");
+    }
+    let bait = Bait::new();
+    bait.say(&["run", "busybox", "true"]);
+    let root = bait.0.path().join("root");
+    fs::create_dir_all(root.join("bin")).unwrap();
+    let layers = fs::read_dir(bait.store().join("layers")).unwrap().flatten();
+    let busybox = layers.map(|layer| layer.path().join("bin/busybox")).find(|file| file.is_file()).unwrap();
+    fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    for name in ["roots", "guests"] {
+        fs::create_dir_all(root.join(name).join("deep")).unwrap();
+        fs::write(root.join(name).join("deep/file"), name).unwrap();
+        fs::write(root.join(format!("program-{name}")), name).unwrap();
+    }
+    let mode =
+        |name: &str, mode| fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    mode("roots", 0o700);
+    mode("guests", 0o777);
+    mode("program-roots", 0o4755);
+    mode("program-guests", 0o644);
+    let pairs = [("roots", "guests"), ("program-roots", "program-guests")];
+    let exchange = || {
+        for (one, other) in pairs {
+            let name = |name: &str| CString::new(root.join(name).as_os_str().as_encoded_bytes()).unwrap();
+            // SAFETY: two names of ours.
+            let done = unsafe {
+                libc::renameat2(
+                    libc::AT_FDCWD,
+                    name(one).as_ptr(),
+                    libc::AT_FDCWD,
+                    name(other).as_ptr(),
+                    libc::RENAME_EXCHANGE,
+                )
+            };
+            assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+        }
+    };
+    let script = "for name in roots guests; do
+            echo $(cat /$name/deep/file) $(/bin/busybox stat -c %a /$name)
+            echo program-$(cat /program-$name) $(/bin/busybox stat -c %a /program-$name)
+        done";
+    let script = script.replace("cat", "/bin/busybox cat");
+    let (mut stops, mut copied) = (0, 0);
+    for turn in 0..4 {
+        let told = bait.0.path().join("told");
+        let mut command = bait.rubber(&["run", "--until", "chroot", "--rootfs"]);
+        command
+            .arg(&root)
+            .args(["/bin/busybox", "sh", "-c", &script])
+            .stdout(fs::File::create(&told).unwrap());
+        let ended = step(&mut command, || {
+            // A call has two stops: so it is once in a call.
+            stops += 1;
+            if stops % 2 == turn % 2 {
+                exchange();
+            }
+        });
+        let Some(ended) = ended else { return };
+        for line in fs::read_to_string(told).unwrap().lines() {
+            let all = ["roots 700", "guests 777", "program-roots 4755", "program-guests 644"];
+            assert!(all.contains(&line), "{line}");
+            copied += 1;
+        }
+        stops += usize::from(turn == 1);
+        // That it was replaced meanwhile is an answer, too.
+        assert!([0, 125].contains(&ended), "{ended}");
+    }
+    lab::note(&format!("{copied} were copied"));
+    bait.assert_whole("copied");
+}
+
+/// What is read goes by what is held, too: a link in place of a directory brings no file of another.
+#[test]
+fn renamed_while_it_is_read_a_directory_brings_nothing_else() {
+    if cannot() {
+        return;
+    }
+    let bait = Bait::new();
+    bait.say(&["run", "busybox", "true"]);
+    let root = bait.0.path().join("root");
+    for dir in ["mine/a/first", "secret"] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    fs::write(root.join("mine/a/first/file"), "").unwrap();
+    fs::write(root.join("mine/a/then"), "mine").unwrap();
+    fs::write(root.join("secret/then"), "secret").unwrap();
+    let mut is_swapped = false;
+    let mut command = bait.rubber(&["import"]);
+    command.arg(&root).arg("it");
+    let ended = step(&mut command, || {
+        if !is_swapped && has_open("/mine/a/first") {
+            fs::rename(root.join("mine/a"), root.join("mine/away")).unwrap();
+            std::os::unix::fs::symlink("../secret", root.join("mine/a")).unwrap();
+            is_swapped = true;
+        }
+    });
+    let Some(ended) = ended else { return };
+    assert!(is_swapped && ended == 0, "{ended}");
+    let layers = fs::read_dir(bait.store().join("layers")).unwrap().flatten().map(|layer| layer.path());
+    let found: Vec<_> =
+        layers.filter_map(|layer| fs::read_to_string(layer.join("mine/a/then")).ok()).collect();
+    assert_eq!(found, ["mine"]);
+}
+
+/// Whether a child of this thread's has a directory of this name open.
+fn has_open(name: &str) -> bool {
+    let children = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        status.contains(&format!("\nPPid:\t{}\n", std::process::id()))
+    });
+    let mut fds = children.filter_map(|child| fs::read_dir(child.path().join("fd")).ok()).flatten().flatten();
+    fds.any(|fd| fs::read_link(fd.path()).is_ok_and(|path| path.to_string_lossy().ends_with(name)))
+}
+
 fn count(dir: &Path) -> Option<usize> {
     Some(fs::read_dir(dir).ok()?.count())
 }
@@ -227,7 +347,10 @@ fn step(command: &mut Command, mut between: impl FnMut()) -> Option<i32> {
     // SAFETY: a system call, with no pointers that are read.
     unsafe { command.pre_exec(|| ptrace(libc::PTRACE_TRACEME, 0, 0).map(drop)) };
     let first = command.spawn().unwrap().id() as i32;
-    let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACECLONE;
+    let options = libc::PTRACE_O_EXITKILL
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEVFORK;
     loop {
         let mut status = 0;
         // SAFETY: the status is ours. Other tests' children are other threads' (__WNOTHREAD).
