@@ -37,7 +37,10 @@ pub fn take(config: &Config) -> Result<()> {
     let master =
         OpenOptions::new().read(true).write(true).open(ptmx).with_context(|| format!("open({ptmx:?})"))?;
     let terminal = sys::ioctl_terminal(&master)?;
-    sys::ioctl_controlling_terminal(&terminal)?;
+    // One that joins has no session of its own yet: see `join`.
+    if config.target.is_none() {
+        sys::ioctl_controlling_terminal(terminal.as_fd())?;
+    }
     if config.layers.contains(Layer::Mount) && config.target.is_none() {
         // The first of a devpts of our own.
         let name = PathBuf::from("/dev/pts/0");

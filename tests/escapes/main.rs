@@ -8,8 +8,13 @@ mod lab;
 #[path = "../lab/pty.rs"]
 mod pty;
 
+#[allow(dead_code, unused_imports, unused_macros)]
+#[path = "../oci/bundle.rs"]
+mod bundle;
+
 mod attacks;
 mod links;
+mod newcomers;
 mod setuid;
 mod stage;
 mod table;

@@ -39,7 +39,7 @@ fn written(result: &str) -> String {
 
 /// Where kernels differ a cell has both, with an "or" between.
 fn says(cell: &str, result: &str) -> bool {
-    cell.split(" or ").any(|told| told == written(result))
+    cell.split("` or `").any(|told| told.trim_matches('`') == result)
 }
 
 /// Whether the column says what was found.
