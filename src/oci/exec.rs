@@ -42,6 +42,7 @@ const OUTSIDE: &[Step] = &[
 const INSIDE: &[Step] = &[
     row(Process,      "go to the container's root", join::join_root),
     row(Process,      "take the streams of the command", process::take_streams),
+    row(Process,      "take a keyring of its own", confinement::keyring),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Process,      "have the next child be among its processes", join::join_pids),
     row(Process,      "let go of what is the host's", hide::let_go),

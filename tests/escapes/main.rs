@@ -13,6 +13,7 @@ mod pty;
 mod bundle;
 
 mod attacks;
+mod keys;
 mod links;
 mod newcomers;
 mod setuid;
