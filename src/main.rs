@@ -27,6 +27,7 @@ mod doctor;
 mod facts;
 mod filter;
 mod flock;
+mod hide;
 mod ids;
 mod image;
 mod join;

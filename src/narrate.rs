@@ -11,7 +11,7 @@ use std::{
     fmt::{Arguments, Write as _},
     fs::File,
     io::{IsTerminal, Write as _, stderr},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd, RawFd},
 };
 
 /// How the story is told.
@@ -54,6 +54,11 @@ pub fn keep_listener() {
     if LISTENER.with_borrow(Option::is_none) {
         LISTENER.set(stderr().as_fd().try_clone_to_owned().ok().map(File::from));
     }
+}
+
+/// Where the story is told once stderr is the container's.
+pub fn listener() -> Option<RawFd> {
+    LISTENER.with_borrow(|listener| listener.as_ref().map(AsRawFd::as_raw_fd))
 }
 
 pub fn let_go_of_listener() {

@@ -4,6 +4,7 @@ use crate::{
     Exit, advice,
     config::Config,
     container::{record, relay::Relay, supervise, terminal},
+    hide,
     layers::*,
     narrate, step, sys,
 };
@@ -39,7 +40,7 @@ impl Step {
         Step { when: Some(asked), ..self }
     }
 
-    const fn except(self, otherwise: fn(&Config) -> bool) -> Step {
+    pub const fn except(self, otherwise: fn(&Config) -> bool) -> Step {
         Step { except: Some(otherwise), ..self }
     }
 
@@ -64,7 +65,9 @@ impl Step {
 /// - another container's are joined before any is made: its user namespace gives us the right to, and
 ///   one of our own would take it away;
 /// - the clocks here, as they cannot be set any more when somebody is in the namespace, and `pid` last: both
-///   are for the next process forked.
+///   are for the next process forked;
+/// - hidden before there is a child in a pid namespace that others may be in, and after an ordinary user has written
+///   to its own files in /proc, which are root's from then on.
 #[rustfmt::skip]
 pub const HOST: &[Step] = &[
     row(Chroot,  "unpack a fresh copy of the image", chroot::unpack).unless(Overlay),
@@ -76,6 +79,8 @@ pub const HOST: &[Step] = &[
     row(Process, "join the namespaces of another container", namespaces::join).when(namespaces::any_joined),
     row(Userns,  "become root in a user namespace", userns::become_root).except(idmap::any),
     row(Ipc,     "shift the clocks of the next child", ipc::shift_clocks).when(ipc::any_offsets),
+    row(Process, "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_early_score),
+    row(Process, "hide from other containers", hide::hide).when(hide::is_needed),
     row(Pid,     "make the next child pid 1", pid::unshare).except(idmap::any),
 ];
 
@@ -96,6 +101,8 @@ pub const HOST: &[Step] = &[
 ///   so no link in the image can lead one of these mounts to a place of the host's;
 /// - what is put where the image or a volume may have links comes after the old root is gone: until
 ///   then it lies on top of ours, and one ".." too many in a link would step onto it;
+/// - nothing of the host's is open any more when powers are given up: from then on who is in the same pid namespace
+///   may do as much as we;
 /// - the bounding set before `user` (it takes CAP_SETPCAP), `user` before the
 ///   rest of the capabilities (it takes CAP_SETUID), and with them go the means
 ///   to do anything above;
@@ -108,7 +115,7 @@ pub const PID_1: &[Step] = &[
     row(Memory,       "join the memory cgroup", |it| cgroup::unless_born(it, memory::join)),
     row(Devices,      "join the cgroup that limits devices", |it| cgroup::unless_born(it, devices::join)).when(devices::is_limited),
     row(Process,      "join the cgroup namespace of another container", namespaces::join_late).when(namespaces::any_late),
-    row(Process,      "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
+    row(Process,      "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score).except(rlimits::any_early_score),
     row(Volumes,      "take hold of what stays tied to the host", volumes::hold_tied).when(volumes::any_tied),
     row(Mount,        "leave the host's mount table", mount::unshare),
     row(Overlay,      "take hold of layers too many to be named", lower::hold).when(lower::any_nameless),
@@ -128,6 +135,7 @@ pub const PID_1: &[Step] = &[
     row(Mount,        "show its own cgroups in it", cgroup::show).when(cgroup::is_shown),
     row(Mount,        "mount /dev and fill it", mount::dev),
     row(Process,      "take a session and a terminal", process::take_session),
+    row(Process,      "label its keys", confinement::label_keys).when(confinement::any_label),
     row(Process,      "take a keyring of its own", confinement::keyring),
     row(Volumes,      "take hold of what the host shares", volumes::hold).when(volumes::any_loose),
     row(Devices,      "take hold of the host's devices it is given", devices::hold).when(devices::any),
@@ -140,10 +148,12 @@ pub const PID_1: &[Step] = &[
     row(Devices,      "add the devices", devices::add).when(devices::any),
     row(Volumes,      "make the rest read-only", volumes::close_root).when(|config| config.read_only),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
+    row(Process,      "let go of what is the host's", hide::let_go).when(hide::gives_up),
     row(Capabilities, "bound what can ever be gained", capabilities::bound),
     row(Process,      "have its program confined", confinement::confine).when(confinement::any),
     row(Seccomp,      "filter its system calls", seccomp::load).when(seccomp::on_its_right),
     row(User,         "become the user", user::become_user),
+    row(Process,      "hide again, as another user", hide::hide).when(hide::is_undone),
     row(Capabilities, "drop what root can do", capabilities::drop),
     row(Seccomp,      "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
     row(Seccomp,      "filter its system calls, last of all", seccomp::load).when(seccomp::on_its_promise),

@@ -190,7 +190,7 @@ pub fn fchown(file: BorrowedFd, uid: u32) -> Result<()> {
 }
 
 /// Makes `terminal` the controlling terminal of this session.
-pub fn ioctl_controlling_terminal(terminal: &OwnedFd) -> Result<()> {
+pub fn ioctl_controlling_terminal(terminal: BorrowedFd) -> Result<()> {
     let fd = terminal.as_raw_fd();
     // SAFETY: no pointers.
     call(format_args!("ioctl({fd}, TIOCSCTTY, 0)"), || {

@@ -2,7 +2,7 @@
 
 use crate::{
     config::Mount,
-    container::find,
+    container::{find, processes},
     ids::{Ids, IsAble},
     image::Store,
     layers::{
@@ -222,6 +222,13 @@ impl Modes {
         }
         if kind == Pid && super::run::is_able() && self.wants_ids()? {
             bail!("a user namespace of its own has no power over that one: leave --userns out");
+        }
+        // The others an ordinary user hides from: its program is not of their user namespace.
+        if kind == Pid && super::run::is_able() && is_new(Pid)? && processes::any_may_trace(pid.as_raw())? {
+            bail!(
+                "a process in there may trace others (CAP_SYS_PTRACE), and this one before it has given up root's powers\n        \
+                 give sys_ptrace to the container that joins, not to the one that is joined"
+            );
         }
         if kind == Uts {
             found.hostname = Some(config.hostname);

@@ -168,10 +168,11 @@ pub fn upper(container: &Container) -> Result<Below> {
 
 /// In a user namespace of the same ids as its own, if it has one.
 pub fn become_its_root(config: &Config) -> Result<()> {
-    match config.layers.contains(Layer::Userns) {
-        true => userns::enter(&config.ids),
-        false => Ok(()),
+    if config.layers.contains(Layer::Userns) {
+        userns::enter(&config.ids)?;
     }
+    // A container that sees the host's processes sees this one.
+    sys::prctl_not_dumpable()
 }
 
 /// How overlayfs marks an opaque directory in its upper layer.

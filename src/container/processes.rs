@@ -112,6 +112,27 @@ fn look(pid: i32) -> Option<Process> {
     })
 }
 
+/// Whether a process in the pid namespace of `pid` may trace all others there (CAP_SYS_PTRACE), and may not do all that we
+/// may anyway. In a user namespace of its own it has no power over what root runs.
+pub fn any_may_trace(pid: i32) -> Result<bool> {
+    const SYS_PTRACE: u64 = 1 << 19;
+    let link = |pid: &str, kind: &str| read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+    let (pids, users) = (link(&pid.to_string(), "pid"), link("self", "user"));
+    let own = bounding("self").unwrap_or(u64::MAX);
+    let all = read_dir("/proc").context("cannot read /proc")?.flatten();
+    Ok(all.filter_map(|entry| entry.file_name().into_string().ok()).any(|pid| {
+        let may = |set: u64| set & SYS_PTRACE != 0 && own & !set != 0;
+        link(&pid, "pid") == pids && link(&pid, "user") == users && bounding(&pid).is_some_and(may)
+    }))
+}
+
+/// What it can ever gain, as a set of bits: capabilities(7).
+fn bounding(pid: &str) -> Option<u64> {
+    let status = read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let set = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
+    u64::from_str_radix(set.trim(), 16).ok()
+}
+
 /// The id a user namespace has for a user of ours, in the words of its uid_map (user_namespaces(7)).
 fn seen_inside(map: &str, uid: u32) -> u32 {
     let lines = map.lines().map(|line| line.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));

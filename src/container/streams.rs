@@ -9,7 +9,10 @@ use std::{
     cell::{Cell, RefCell},
     fs::{File, OpenOptions},
     io::{PipeReader, PipeWriter, Write, pipe},
-    os::unix::fs::OpenOptionsExt,
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::fs::OpenOptionsExt,
+    },
     rc::Rc,
 };
 
@@ -137,6 +140,11 @@ impl Streams {
         let start = self.start.as_ref()?;
         start.writer.take();
         start.reader.take()
+    }
+
+    /// The descriptor that says so to the supervisor.
+    pub fn start(&self) -> Option<RawFd> {
+        self.start.as_ref()?.writer.borrow().as_ref().map(AsRawFd::as_raw_fd)
     }
 
     /// Whether the command came to run: whoever finds out says so in here.

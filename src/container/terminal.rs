@@ -39,7 +39,10 @@ pub fn take(config: &Config) -> Result<()> {
     let Some((_, ours)) = &config.streams.terminal else { return Ok(()) };
     let master = if config.layers.contains(Layer::Mount) { open_ptmx()? } else { open_hosts_ptmx(config)? };
     let terminal = sys::ioctl_terminal(&master)?;
-    sys::ioctl_controlling_terminal(&terminal)?;
+    // One that joins has no session of its own yet: see `join`.
+    if config.target.is_none() {
+        sys::ioctl_controlling_terminal(terminal.as_fd())?;
+    }
     if config.layers.contains(Layer::Mount) && config.target.is_none() {
         cover_console(&terminal).context("\"/dev/console\"")?;
     }

@@ -59,12 +59,38 @@ impl Filter {
     }
 }
 
+impl Filter {
+    /// Whether a process under it, in a container with these capabilities, may go on as another one: see `join`.
+    pub fn lets_in(&self, capabilities: &[Capability]) -> Result<bool> {
+        // What the call is told by; the other arguments are pointers, or nothing.
+        let clone = (libc::CLONE_PARENT | libc::SIGCHLD) as u64;
+        let calls = [
+            ("clone", [clone, 0]),
+            ("setsid", [0, 0]),
+            ("ioctl", [0, libc::TIOCSCTTY]),
+            ("prctl", [libc::PR_SET_DUMPABLE as u64, 0]),
+            ("prctl", [libc::PR_SET_NAME as u64, 0]),
+            ("pipe2", [0, 0]),
+            ("read", [0, 0]),
+            ("write", [0, 0]),
+            ("close", [0, 0]),
+            ("exit_group", [0, 0]),
+        ];
+        // Ours allows all of them.
+        let Filter::Profile(profile) = self else { return Ok(true) };
+        let policies = profile.policies(capabilities)?;
+        let Some(policy) = policies.first() else { return Ok(true) };
+        Ok(calls.iter().all(|(name, arguments)| policy.lets_through(name, arguments)))
+    }
+}
+
 /// What the kernel does about a call: SECCOMP_RET_* of seccomp(2), with a number in the lower half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Action(pub u32);
 
 pub const ALLOW: Action = Action(libc::SECCOMP_RET_ALLOW);
 pub const NOTIFY: Action = Action(libc::SECCOMP_RET_USER_NOTIF);
+pub const LOG: Action = Action(libc::SECCOMP_RET_LOG);
 pub const KILL_PROCESS: Action = Action(libc::SECCOMP_RET_KILL_PROCESS);
 
 /// The call is not made and gives back this errno.
@@ -103,6 +129,20 @@ pub enum Comparison {
     },
 }
 
+impl Comparison {
+    fn holds(self, value: u64) -> bool {
+        match self {
+            Comparison::Equal(other) => value == other,
+            Comparison::NotEqual(other) => value != other,
+            Comparison::Less(other) => value < other,
+            Comparison::LessOrEqual(other) => value <= other,
+            Comparison::Greater(other) => value > other,
+            Comparison::GreaterOrEqual(other) => value >= other,
+            Comparison::Masked { mask, value: wanted } => value & mask == wanted,
+        }
+    }
+}
+
 /// If all conditions hold, that is the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -123,6 +163,17 @@ impl Policy {
     pub fn asks_about(&self, name: &str) -> bool {
         let rules = self.machine.numbered(name).and_then(|number| self.calls.get(&number));
         rules.is_some_and(|rules| rules.iter().any(|rule| rule.action == NOTIFY))
+    }
+
+    /// Whether the call of this name is made, with these first arguments.
+    fn lets_through(&self, name: &str, arguments: &[u64]) -> bool {
+        let Some(number) = self.machine.numbered(name) else { return false };
+        let rules = self.calls.get(&number).map_or(&[][..], |rules| rules);
+        let holds = |condition: &Condition| {
+            condition.is.holds(arguments.get(usize::from(condition.argument)).copied().unwrap_or(0))
+        };
+        let action = rules.iter().find(|rule| rule.conditions.iter().all(holds)).map(|rule| rule.action);
+        [ALLOW, LOG].contains(&action.unwrap_or(self.others))
     }
 
     /// The answer to every number, as runs of numbers that are answered alike: where each begins, and its rules.

@@ -19,8 +19,7 @@ use std::{
 
 /// Keys belong to a session's keyring, and that passes from process to process: without one of its own a container
 /// would hold the caller's, with what is in it (keyrings(7)). No namespace keeps keys apart.
-pub fn keyring(config: &Config) -> Result<()> {
-    label_keys(config)?;
+pub fn keyring(_: &Config) -> Result<()> {
     match sys::keyctl_join_session_keyring() {
         Err(error) if is(&error, Errno::ENOSYS) || is(&error, Errno::EPERM) => {
             narrate::note(format_args!(
@@ -40,11 +39,15 @@ pub fn label_keys(config: &Config) -> Result<()> {
     }
 }
 
+pub fn any_label(config: &Config) -> bool {
+    config.selinux.is_some()
+}
+
 pub fn any(config: &Config) -> bool {
     config.apparmor.is_some() || config.selinux.is_some()
 }
 
-/// /proc is the container's by now, and its `self` is this process.
+/// It takes a /proc in which /proc/self is this process. What is said here is for its children, too.
 pub fn confine(config: &Config) -> Result<()> {
     if let Some(profile) = &config.apparmor {
         tell("self/attr/apparmor/exec", &format!("exec {profile}")).with_context(|| no_profile(profile))?;

@@ -161,6 +161,7 @@ pub fn take_root(_: &Config) -> Result<()> {
     sys::setgroups(&[])?;
     sys::setgid(Gid::from_raw(0))?;
     sys::setuid(Uid::from_raw(0))?;
-    // Changing the user has taken it back (prctl(2)).
+    // Changing the user has taken both back (prctl(2)).
+    sys::prctl_not_dumpable()?;
     sys::prctl_pdeathsig()
 }

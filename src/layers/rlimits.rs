@@ -1,7 +1,8 @@
 //! The limits each process has by itself, older than cgroups: setrlimit(2). And its place in the queue when
 //! the kernel has to kill somebody.
 
-use crate::{config::Config, sys};
+use super::Layer;
+use crate::{config::Config, hide, sys};
 use anyhow::{Context, Result};
 use nix::{libc, sys::resource::Resource};
 use std::path::Path;
@@ -53,6 +54,12 @@ fn known(config: &Config) -> impl Iterator<Item = (Resource, &crate::config::Rli
 
 pub fn any_score(config: &Config) -> bool {
     config.limits.oom_score_adj.is_some()
+}
+
+/// In the supervisor, for the first process to be born with, where an ordinary user's hides from others: its files in /proc
+/// are root's from then on.
+pub fn any_early_score(config: &Config) -> bool {
+    any_score(config) && config.layers.contains(Layer::Userns) && hide::is_needed(config)
 }
 
 /// `--oom-score-adj`: proc_pid_oom_score_adj(5).

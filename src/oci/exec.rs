@@ -8,6 +8,7 @@ use super::{
 use crate::{
     config::Config,
     container::{relay::Relay, streams::Streams, supervise},
+    hide,
     join::{self, Target},
     layers::{Layer, *},
     run::{Step, row, take},
@@ -19,7 +20,8 @@ use nix::{sched::CloneFlags, sys::wait::waitpid, unistd::Pid};
 use oci_spec::runtime::Process;
 use std::{
     cell::RefCell,
-    io::{PipeWriter, Read, Write, pipe},
+    io::{Read, Write, pipe},
+    os::unix::net::UnixStream,
     path::PathBuf,
 };
 
@@ -29,26 +31,36 @@ const OUTSIDE: &[Step] = &[
     row(Memory,  "join the cgroups", cgroup::join).when(cgroup::any),
     row(Process, "run on the processors it is to have in there", schedule::place_in_group).when(schedule::any_in_group),
     row(Process, "say how soon the kernel may kill it", rlimits::oom_score).when(rlimits::any_score),
-    row(Process, "hide from the container's processes", |_| sys::prctl_not_dumpable()),
+    row(Process, "have its program confined", confinement::confine).when(confinement::any),
+    row(Process, "label its keys", confinement::label_keys).when(confinement::any_label),
+    row(Process, "hide from the container's processes", hide::hide),
     row(Process, "join the container's namespaces", join::join_namespaces),
 ];
 
+/// As `join` has it: all that takes power is done outside of the container's pid namespace.
 #[rustfmt::skip]
 const INSIDE: &[Step] = &[
     row(Process,      "go to the container's root", join::join_root),
-    row(Process,      "take a session and a terminal", process::take_session),
+    row(Process,      "take the streams of the command", process::take_streams),
+    row(Process,      "take a keyring of its own", confinement::keyring),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
+    row(Process,      "have the next child be among its processes", join::join_pids),
+    row(Process,      "let go of what is the host's", hide::let_go),
+    row(Process,      "go in among its processes", join::enter).when(join::enters_early),
     row(Process,      "say how soon it has its turn", schedule::take).when(schedule::any),
     row(Capabilities, "bound what can ever be gained", process::bound),
-    row(Process,      "have its program confined", confinement::confine).when(confinement::any),
     row(Seccomp,      "filter its system calls", notify::load).when(seccomp::on_its_right),
     row(User,         "become the user", process::become_user),
     row(Capabilities, "keep no other capabilities", process::keep),
     row(Process,      "look for the command", process::look),
     row(Seccomp,      "promise that no program gains privileges", seccomp::promise).when(seccomp::has_promised),
     row(Seccomp,      "filter its system calls, last of all", notify::load).when(seccomp::on_its_promise),
+    row(Process,      "go in among its processes", join::enter).except(join::enters_early),
     row(Process,      "become the command", process::execute),
 ];
+
+/// Bytes of what the command's process tells of an error: a process that may trace it can have it tell anything.
+const LONGEST: u64 = 1 << 16;
 
 pub struct Wish {
     pub process: Process,
@@ -94,53 +106,31 @@ pub fn exec(container: &Container, wish: &Wish, streams: Streams) -> Result<u8> 
     supervise::wait(child, Relay::start(&Config { interactive: true, ..config })?)
 }
 
-/// Returns when the command runs: the pipe ends without a word when it is executed. Who joins is not us but a process
+/// Returns when the command runs: the socket ends without a word when it is executed. Who joins is not us but a process
 /// in between, as nobody comes back from a namespace, and we are not to be counted with the container.
 fn join(config: &Config) -> Result<Pid> {
-    let (mut told, teller) = pipe()?;
+    let (told, teller) = UnixStream::pair()?;
     let (mut number, numbered) = pipe()?;
-    let (teller, numbered) = (RefCell::new(Some(teller)), RefCell::new(Some(numbered)));
+    let (ends, number_ends) = (RefCell::new(Some(teller)), RefCell::new(Some(numbered)));
     schedule::place_first(config)?;
     let between = sys::clone_untied(CloneFlags::empty(), cgroup::cradle(config), "between", || {
-        let forked =
-            OUTSIDE.iter().try_for_each(|step| take(step, config)).and_then(|()| fork(config, &teller));
-        let outcome = forked.and_then(|child| {
-            let mut numbered = numbered.take().context("no pipe")?;
-            Ok(numbered.write_all(&child.as_raw().to_ne_bytes())?)
-        });
-        say(outcome, &teller).map(|()| 0)
+        config.bundle.starter.replace(ends.take());
+        number_ends.take().into_iter().for_each(sys::know_parent_by);
+        say(config, OUTSIDE.iter().chain(INSIDE).try_for_each(|step| take(step, config))).map(|()| 255)
     })?;
-    teller.take();
-    numbered.take();
+    ends.take();
+    number_ends.take();
     // For it alone: the command may have ended, too, and whoever waits for that comes later.
     waitpid(between, None).context("waitpid()")?;
     let mut text = String::new();
-    told.read_to_string(&mut text)?;
+    told.take(LONGEST).read_to_string(&mut text)?;
     ensure!(text.is_empty(), "{text}");
-    let mut bytes = [0; 4];
-    number.read_exact(&mut bytes).context("it was killed before its command ran")?;
-    Ok(Pid::from_raw(i32::from_ne_bytes(bytes)))
+    join::read_number(&mut number, between)?.context("it was killed before its command ran")
 }
 
-/// Who is asked about its calls knows it by the host's number, which it has to be told.
-fn fork(config: &Config, teller: &RefCell<Option<PipeWriter>>) -> Result<Pid> {
-    let (mut number, numbered) = pipe()?;
-    let numbered = RefCell::new(Some(numbered));
-    let child = sys::clone_untied(CloneFlags::empty(), None, "command", || {
-        // Or it would wait for itself, if whoever writes is killed first.
-        numbered.take();
-        let mut bytes = [0; 4];
-        number.read_exact(&mut bytes)?;
-        config.bundle.pid_outside.set(Some(i32::from_ne_bytes(bytes)));
-        say(INSIDE.iter().try_for_each(|step| take(step, config)), teller).map(|()| 255)
-    })?;
-    numbered.take().context("no pipe")?.write_all(&child.as_raw().to_ne_bytes())?;
-    Ok(child)
-}
-
-fn say(outcome: Result<()>, teller: &RefCell<Option<PipeWriter>>) -> Result<()> {
-    if let (Err(error), Some(mut teller)) = (outcome, teller.take()) {
-        teller.write_all(story::words(&error).1.as_bytes())?;
+fn say(config: &Config, outcome: Result<()>) -> Result<()> {
+    if let (Err(error), Some(mut starter)) = (outcome, config.bundle.starter.take()) {
+        starter.write_all(story::words(&error).1.as_bytes())?;
     }
     Ok(())
 }

@@ -40,7 +40,10 @@ use hooks::Hooks;
 use std::{
     cell::{Cell, RefCell},
     fs::File,
-    os::unix::net::{UnixListener, UnixStream},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::{UnixListener, UnixStream},
+    },
     path::{Path, PathBuf},
 };
 
@@ -80,6 +83,18 @@ pub struct Bundle {
     pub door: Option<UnixListener>,
     /// Locked for as long as the command does not run: see `state`.
     pub lock: Option<File>,
+}
+
+impl Bundle {
+    /// The descriptors that are needed until the command runs.
+    pub fn open(&self) -> impl Iterator<Item = RawFd> {
+        let starter = self.starter.borrow().as_ref().map(AsRawFd::as_raw_fd);
+        let maker = self.maker.borrow().as_ref().map(story::Maker::as_raw_fd);
+        let door = self.door.as_ref().map(AsRawFd::as_raw_fd);
+        let lock = self.lock.as_ref().map(AsRawFd::as_raw_fd);
+        let listener = self.listener.as_ref().map(notify::Listener::as_raw_fd);
+        [starter, maker, door, lock, listener].into_iter().flatten()
+    }
 }
 
 #[derive(Clone, Debug, Default)]

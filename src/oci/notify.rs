@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::{
     io::IoSlice,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
 };
@@ -24,6 +24,12 @@ use std::{
 pub struct Listener {
     socket: UnixStream,
     metadata: String,
+}
+
+impl Listener {
+    pub fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
 }
 
 pub fn connect(config: &Config) -> Result<Option<Listener>> {

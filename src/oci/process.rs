@@ -3,7 +3,8 @@
 use crate::{
     Exit,
     config::Config,
-    layers::{confinement, process, rlimits},
+    container::streams,
+    layers::{process, rlimits},
     narrate, sys,
 };
 use anyhow::{Error, Result, anyhow, bail};
@@ -29,19 +30,19 @@ pub struct User {
 /// A session of its own, and with a terminal one of the size it was asked for.
 pub fn take_session(config: &Config) -> Result<()> {
     process::take_session(config)?;
+    size(config)
+}
+
+/// The same without the session.
+pub fn take_streams(config: &Config) -> Result<()> {
+    streams::take(config)?;
+    size(config)
+}
+
+fn size(config: &Config) -> Result<()> {
     match config.bundle.rows_and_columns {
         Some(size) if config.tty => sys::ioctl_window(size),
         _ => Ok(()),
-    }
-}
-
-/// What is in the caller's session keyring is not the container's: session-keyring(7).
-pub fn leave_keyring(config: &Config) -> Result<()> {
-    confinement::label_keys(config)?;
-    match sys::keyctl_join_session_keyring() {
-        // A kernel without keys, or somebody who forbids the call, as docker does.
-        Err(error) if matches!(error.downcast_ref(), Some(Errno::ENOSYS | Errno::EPERM)) => Ok(()),
-        done => done,
     }
 }
 
@@ -69,6 +70,12 @@ pub fn become_user(config: &Config) -> Result<()> {
     sys::setgid(Gid::from_raw(*gid))?;
     sys::prctl_keepcaps()?;
     sys::setuid(Uid::from_raw(*uid))
+}
+
+/// Not the one that it was: see `hide`.
+pub fn is_another_user(config: &Config) -> bool {
+    let User { uid, gid, .. } = &config.bundle.user;
+    (*uid, *gid) != (0, 0)
 }
 
 /// The caller's streams are opened again in there, by /proc/self/fd: it must be allowed to its user.

@@ -26,6 +26,14 @@ pub struct Schedule {
 #[derive(Clone, Debug)]
 pub struct Processors(String, CpuSet);
 
+impl Schedule {
+    /// SCHED_RESET_ON_FORK is for who asked alone, and SCHED_DEADLINE lets nobody fork: sched(7).
+    pub fn is_inherited(&self) -> bool {
+        const DEADLINE: u32 = 6;
+        self.turn.as_ref().is_none_or(|turn| turn.flags & 1 == 0 && turn.policy != DEADLINE)
+    }
+}
+
 pub fn any(config: &Config) -> bool {
     let Schedule { turn, disk, personality, .. } = &config.bundle.schedule;
     turn.is_some() || disk.is_some() || personality.is_some()

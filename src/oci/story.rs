@@ -5,6 +5,7 @@ use crate::{
     Exit,
     config::Config,
     container::idle,
+    hide,
     layers::{Layer, *},
     narrate,
     run::{Step, row, take},
@@ -23,12 +24,16 @@ use serde::{Deserialize, Serialize};
 use std::{
     cell::RefCell,
     io::{BufRead, BufReader, Read, Write, pipe},
-    os::{fd::AsFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
 };
 
 /// What comes first in the process that the maker forks: pid 1, or the one it is forked from. The groups first of all, so
 /// that all that follows is counted. The namespaces of files before our own: a new user namespace would take away the
-/// right to join them. The clocks last, as they are for the next process forked.
+/// right to join them. The clocks late, as they are for the next process forked. Hidden when who is who is written down,
+/// which takes a /proc/PID that is ours, and before there is a process in a pid namespace that others may be in.
 #[rustfmt::skip]
 pub const FORKED: &[Step] = &[
     row(Memory,  "have systemd make the cgroup", systemd::ask).when(|config| config.bundle.by_systemd),
@@ -37,6 +42,7 @@ pub const FORKED: &[Step] = &[
     row(Process, "join the namespaces it is given", namespaces::join).when(namespaces::any_joined),
     row(Userns,  "become root in a user namespace", namespaces::unshare_user).when(namespaces::is_user_new),
     row(Ipc,     "shift the clocks of the next child", namespaces::unshare_time).when(namespaces::is_time_new),
+    row(Process, "hide from the processes it may be among", hide::hide),
 ];
 
 /// What pid 1 does until it waits. A row may only move if what it depends on stays above:
@@ -46,12 +52,12 @@ pub const FORKED: &[Step] = &[
 ///   user namespace a new /proc is allowed only to whoever sees a whole one (mount_too_revealing in the kernel);
 /// - they are put in place when nothing of the host has a name any more, so that no link in the root can lead there;
 /// - what hides parts of /proc and /sys comes when those are mounted, and the root is closed when all is in it;
+/// - nothing of the host's is open any more when powers are given up;
 /// - the bounding set before the user (it takes CAP_SETPCAP), and the rest of the capabilities after;
 /// - a filter of system calls that takes CAP_SYS_ADMIN before that is gone: what follows has to pass it, also that
 ///   pid 1 waits (accept4) and tells (write).
 #[rustfmt::skip]
 pub const PID_1: &[Step] = &[
-    row(Process,      "hide from whoever else is in there", |_| sys::prctl_not_dumpable()),
     row(Mount,        "make namespaces of its own", namespaces::unshare_rest),
     row(Mount,        "cut the mount table loose from the host's", root::cut_loose),
     row(Uts,          "take its names", namespaces::names).when(namespaces::any_name),
@@ -66,7 +72,8 @@ pub const PID_1: &[Step] = &[
     row(Volumes,      "mount it", mounts::place),
     row(Devices,      "fill /dev", devices::fill).when(|config| config.bundle.fills_dev),
     row(Process,      "take a session and a terminal", process::take_session),
-    row(Process,      "leave the caller's keyring", process::leave_keyring),
+    row(Process,      "label its keys", confinement::label_keys).when(confinement::any_label),
+    row(Process,      "take a keyring of its own", confinement::keyring),
     row(Mount,        "hide what is the host's", masks::hide),
     row(Mount,        "make parts of it read-only", masks::close),
     row(Volumes,      "make the directory to start in", volumes::workdir).when(volumes::any_workdir),
@@ -74,10 +81,12 @@ pub const PID_1: &[Step] = &[
     row(Volumes,      "make the root read-only", volumes::close_root).when(|config| config.read_only),
     row(Process,      "allow each process more", rlimits::raise).when(rlimits::any),
     row(Process,      "say how soon it has its turn", schedule::take).when(schedule::any),
+    row(Process,      "let go of what is the host's", hide::let_go),
     row(Capabilities, "bound what can ever be gained", process::bound),
     row(Process,      "have its program confined", confinement::confine).when(confinement::any),
     row(Seccomp,      "filter its system calls", notify::load).when(seccomp::on_its_right),
     row(User,         "become the user", process::become_user),
+    row(Process,      "hide again, as another user", hide::hide).when(process::is_another_user),
     row(Capabilities, "keep no other capabilities", process::keep),
     row(Process,      "look for the command", process::look),
 ];
@@ -111,6 +120,12 @@ pub enum Word {
 
 /// The other end of the way to the maker.
 pub struct Maker(BufReader<UnixStream>);
+
+impl Maker {
+    pub fn as_raw_fd(&self) -> RawFd {
+        self.0.get_ref().as_raw_fd()
+    }
+}
 
 /// Tells it, and returns the answer: for hooks, it is the container's state.
 pub fn tell(config: &Config, word: &Word) -> Result<String> {

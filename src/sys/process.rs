@@ -22,12 +22,30 @@ use nix::{
 use std::{
     cell::RefCell,
     ffi::CString,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    fs::File,
+    io::{PipeWriter, Read, Write, pipe},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 thread_local! {
-    /// A pidfd of the process that forked this one.
+    /// A pidfd of the process that forked this one, or a pipe of which that one has the other end.
     static PARENT: RefCell<Option<OwnedFd>> = const { RefCell::new(None) };
+}
+
+/// From here on our parent is known by a pipe of which it alone reads the other end. With its pidfd, a process that may
+/// trace us could reach into it (pidfd_getfd(2)).
+pub fn know_parent_by(pipe: PipeWriter) {
+    PARENT.set(Some(pipe.into()));
+}
+
+/// The descriptor that it is known by.
+pub fn parent() -> Option<RawFd> {
+    PARENT.with_borrow(|parent| parent.as_ref().map(AsRawFd::as_raw_fd))
+}
+
+/// When its end needs to be looked for no more.
+pub fn forget_parent() {
+    PARENT.take();
 }
 
 /// Makes a copy of this process. The copy does `work`, is called `name` in the narration and
@@ -45,7 +63,8 @@ pub fn clone(
     name: &'static str,
     work: impl FnOnce() -> Result<u8>,
 ) -> Result<Pid> {
-    become_two(flags, cradle, name, || prctl_pdeathsig().and_then(|()| work()))
+    let ours = || pidfd_open(nix::unistd::getpid()).map(Some);
+    become_two(flags, cradle, name, ours, || prctl_pdeathsig().and_then(|()| work()))
 }
 
 /// As `clone`, but the copy may outlive us.
@@ -55,13 +74,15 @@ pub fn clone_untied(
     name: &'static str,
     work: impl FnOnce() -> Result<u8>,
 ) -> Result<Pid> {
-    become_two(flags, cradle, name, work)
+    become_two(flags, cradle, name, || Ok(None), work)
 }
 
+/// `known_by` opens what the copy is to know us by.
 fn become_two(
     flags: CloneFlags,
     cradle: Option<Cradle>,
     name: &'static str,
+    known_by: impl FnOnce() -> Result<Option<OwnedFd>>,
     work: impl FnOnce() -> Result<u8>,
 ) -> Result<Pid> {
     let cradle = cradle.and_then(Cradle::open);
@@ -71,7 +92,7 @@ fn become_two(
     }
     // Only to tell the story in order: the copy says nothing until we have told of the fork.
     let order = narrate::is_speaking().then(|| nix::unistd::pipe2(OFlag::O_CLOEXEC)).transpose()?;
-    let parent = pidfd_open(nix::unistd::getpid())?;
+    let parent = known_by()?;
     // SAFETY: no second thread exists here (held by a test), so no lock can be
     // held by a thread that does not exist in the copy.
     let copied = unsafe { copy(flags, cradle.as_ref()) };
@@ -88,11 +109,41 @@ fn become_two(
                 drop(writer);
                 let _ = nix::unistd::read(&reader, &mut [0]);
             }
-            PARENT.set(Some(parent));
+            PARENT.set(parent);
             let outcome = begin(name).and_then(|()| work());
             std::process::exit(outcome.unwrap_or_else(crate::report).into())
         }
     }
+}
+
+/// Goes on in a copy that is our parent's child, as we are, and is in the pid namespace that setns(2) has named for
+/// children; and ends us. Our parent gets the copy's number, as the host has it, by the pipe that it is known by; the copy
+/// gets it here.
+pub fn go_on_as_sibling(name: &'static str) -> Result<Pid> {
+    let flags = CloneFlags::CLONE_PARENT;
+    let (mut told, mut teller) = pipe().context("pipe()")?;
+    // SAFETY: as in `become_two`.
+    match unsafe { copy(flags, None) }.with_context(|| words(flags, None))? {
+        ForkResult::Child => {
+            drop(teller);
+            let mut number = [0; 4];
+            told.read_exact(&mut number).context("the process that forked it was killed")?;
+            begin(name)?;
+            Ok(Pid::from_raw(i32::from_ne_bytes(number)))
+        }
+        ForkResult::Parent { child } => {
+            narrate::call(format_args!("{}", words(flags, None)), Ok(child.as_raw().into()));
+            let number = child.as_raw().to_ne_bytes();
+            let outcome = PARENT.take().map_or(Ok(()), |pipe| File::from(pipe).write_all(&number));
+            std::process::exit(i32::from(outcome.and_then(|()| teller.write_all(&number)).is_err()))
+        }
+    }
+}
+
+/// Whether `pid` is a child of ours that has not been waited for.
+pub fn is_child(pid: Pid) -> bool {
+    let how = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    nix::sys::wait::waitid(nix::sys::wait::Id::Pid(pid), how).is_ok()
 }
 
 /// As strace(1) tells it.
@@ -324,14 +375,39 @@ pub fn prlimit64(resource: Resource, soft: u64, hard: u64) -> Result<()> {
     })
 }
 
-/// Closes every descriptor from `first` to `last`, where there are any.
+/// Overwrites our environment, where the kernel has put it: it can be read there for as long as we are this program.
+pub fn wipe_environment() {
+    unsafe extern "C" {
+        static mut environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: there is one thread. The list ends with a null pointer, and each string, which is ours to write to, with a 0.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            (*entry).write_bytes(0, libc::strlen(*entry));
+            entry = entry.add(1);
+        }
+        environ = std::ptr::null_mut();
+    }
+}
+
+/// Closes every descriptor from `first` to `last`, where there are any; one by one where the kernel is older than 5.9.
 pub fn close_now(first: u32, last: u32) -> Result<()> {
     if first > last {
         return Ok(());
     }
     // SAFETY: no pointers; the caller vouches that nobody in here uses any of them.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    Errno::result(closed).map(drop).with_context(|| format!("close_range({first}, {last}, 0)"))
+    match Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }) {
+        Err(Errno::ENOSYS) => {
+            let (most, _) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE)?;
+            for fd in first..=last.min(most.min(1 << 20) as u32) {
+                // Most of them are not open.
+                let _ = nix::unistd::close(fd as RawFd);
+            }
+            Ok(())
+        }
+        closed => closed.map(drop).with_context(|| format!("close_range({first}, {last}, 0)")),
+    }
 }
 
 pub fn umask(mode: u32) -> Result<()> {

@@ -14,7 +14,9 @@ mod pty;
 mod bundle;
 
 mod attacks;
+mod keys;
 mod links;
+mod newcomers;
 mod setuid;
 mod stage;
 mod table;

@@ -40,15 +40,7 @@ impl Stage {
     pub fn new() -> Option<Stage> {
         static ONLY_ONE: Mutex<()> = Mutex::new(());
         let only_one = ONLY_ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if !lab::has("gcc") {
-            lab::skip_this("there is no gcc to build the attacks with");
-            return None;
-        }
-        let dir = tempfile::tempdir_in(lab::scratch()).unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let shared = dir.path().join("shared");
-        fs::create_dir(&shared).unwrap();
-        build(&shared.join("attack"));
+        let dir = attack()?;
         fs::write(dir.path().join("canary"), format!("secret{:600}\n", "")).unwrap();
         let sleeper =
             Command::new("sh").args(["-c", "trap : USR1; while :; do sleep 1; done"]).spawn().unwrap();
@@ -259,6 +251,19 @@ fn make_queue() {
 
 fn key() -> String {
     format!("rubber-attacks-{}", std::process::id())
+}
+
+/// A directory with the attacks in `shared/attack`. None where there is no compiler.
+pub fn attack() -> Option<tempfile::TempDir> {
+    if !lab::has("gcc") {
+        lab::skip_this("there is no gcc to build the attacks with");
+        return None;
+    }
+    let dir = tempfile::tempdir_in(lab::scratch()).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(dir.path().join("shared")).unwrap();
+    build(&dir.path().join("shared/attack"));
+    Some(dir)
 }
 
 fn build(program: &Path) {

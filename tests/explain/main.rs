@@ -252,6 +252,25 @@ fn explain_tells_of_namespaces_that_are_others() {
 }
 
 #[test]
+fn explain_tells_of_exec() {
+    if !is_root() {
+        return skip("explain_tells_of_exec", "only root can trace what hides");
+    }
+    let name = format!("explained-{}", std::process::id());
+    let started = rubber(["run", "-d", "--rm", "--name", &name, "busybox", "sleep", "600"]).output().unwrap();
+    assert!(started.status.success(), "{started:?}");
+    for flags in [&[][..], &["-u", "7:8"], &["-t"]] {
+        let words = [&["exec", "--explain=json"], flags, &[&name, "sh", "-c", "exit 3"]].concat();
+        let traced = traced("explain_tells_of_exec", &[], &rubber(&words));
+        if let Some((output, processes)) = traced {
+            hold(&words, &output, &processes, 3);
+            assert_eq!(processes.len(), 3, "the supervisor, the process between, and the command");
+        }
+    }
+    rubber(["rm", "-f", &name]).output().unwrap();
+}
+
+#[test]
 fn explain_tells_of_failures() {
     let test = "explain_tells_of_failures";
     told_as_done(test, &["-w", "/etc/passwd", "busybox", "true"], 125);

@@ -159,6 +159,8 @@ impl Call {
                 (format!("write({}", args[1]), true)
             }
             "openat" => (plain(), true),
+            // Told as one line: which numbers are in use, is not the same each time.
+            "close_range" if args[2] == "0" => (plain(), true),
             // Its flags in braces are in an order of their own, and O_RDONLY is none.
             "openat2" => (plain().replace("flags=O_RDONLY|", "flags="), true),
             // Of no change strace does not know the name.

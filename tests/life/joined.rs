@@ -136,3 +136,74 @@ fn exec_hides_before_it_can_be_seen() {
     let at = |call: &str| told.find(call).unwrap_or_else(|| panic!("no {call}: {told}"));
     assert!(at("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE) = 0") < at("setns("), "{told}");
 }
+
+/// The last thing before the command is a fork, and a filter may forbid those: then it comes before the filter.
+#[test]
+fn exec_goes_in_where_the_filter_forbids_to_fork() {
+    let place = Place::new("exec-filter");
+    let profile = place.root.join("no-forks.json");
+    let text = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+        {"names":["clone","clone3","fork","vfork","setsid"],"action":"SCMP_ACT_ERRNO"}]}"#;
+    std::fs::write(&profile, text).unwrap();
+    let filter = format!("--security-opt=seccomp={}", profile.display());
+    for (name, promise) in [("box", &[][..]), ("promised", &["--security-opt=no-new-privileges"])] {
+        let run = ["run", "-d", "--name", name, &filter];
+        place.say(&[&run[..], promise, &["busybox", "sleep", "1000"]].concat());
+        assert_eq!(place.say(&["exec", name, "cat", "/proc/self/comm"]), "cat");
+        assert!(place.run(&["exec", name, "sh", "-c", "true | true"]).status.code() != Some(0), "{name}");
+    }
+}
+
+/// And it has a terminal that it rules over, though the process that opened that has ended.
+#[test]
+fn exec_leads_the_session_of_its_terminal() {
+    let place = Place::new("exec-session");
+    place.say(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let script =
+        "set -- $(cat /proc/$$/stat); [ $1 = $5 ] && [ $1 = $6 ] && echo leader; echo tty $7; sleep 1000";
+    let said = place.run(&["exec", "box", "sh", "-c", &script.replace("sleep 1000", "true")]);
+    assert_eq!(text(&said.stdout), "leader\ntty 0\n");
+    let mut terminal = pty::Terminal::start(&mut place.rubber(&["exec", "-it", "box", "sh", "-c", script]));
+    terminal.wait_for("leader");
+    terminal.wait_for("tty 348");
+    terminal.type_in("\x03");
+    assert_eq!(terminal.end().0, 130, "Ctrl-C is for who has the terminal");
+}
+
+/// The command ends with the rubber that was asked for it, though it was forked by another process.
+#[test]
+fn exec_ends_with_the_rubber_that_was_asked() {
+    let place = Place::new("exec-killed");
+    place.say(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let mut command = Command::new(lab::RUBBER);
+    command.arg("--root").arg(&place.root).args(["exec", "box", "sleep", "777"]);
+    let mut rubber = quiet(command.stdin(Stdio::null())).spawn().unwrap();
+    let runs = || place.say(&["exec", "box", "ps"]).contains("sleep 777");
+    wait_until("the command", runs);
+    rubber.kill().unwrap();
+    rubber.wait().unwrap();
+    wait_until("its end", || !runs());
+}
+
+/// A new container has to mount /proc among the processes it joins, with all of root's powers.
+#[test]
+fn run_does_not_join_processes_that_may_trace_it() {
+    if !lab::is_root() {
+        return lab::skip_this(
+            "nobody may trace what an ordinary user hides: its program is not of their user namespace",
+        );
+    }
+    let place = Place::new("run-traced");
+    place.say(&["run", "-d", "--name", "traces", "--cap-add=sys_ptrace", "busybox", "sleep", "1000"]);
+    place.say(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    place.say(&["run", "-d", "--name", "all", "--privileged", "busybox", "sleep", "1000"]);
+    let told = place.fails(&["run", "--pid=container:traces", "busybox", "true"], 125);
+    assert!(told.contains("may trace others") && told.lines().count() == 2, "{told}");
+    place.say(&["run", "--pid=container:all", "busybox", "true"]);
+    // The other way round is how one container looks into another.
+    place.say(&["run", "--pid=container:box", "--cap-add=sys_ptrace", "busybox", "ls", "/proc/1/root/"]);
+    place.say(&["exec", "-d", "--cap-add=sys_ptrace", "box", "sleep", "1000"]);
+    assert!(
+        place.fails(&["run", "--pid=container:box", "busybox", "true"], 125).contains("may trace others")
+    );
+}

@@ -135,6 +135,27 @@ fn what_is_asked_for_and_not_known_is_refused() {
     assert!(bundle.fails(&["create", "c"]).contains("is not JSON"));
 }
 
+/// CVE-2024-21626: what the caller passes on stays open until the command runs, and is no way out.
+#[test]
+fn a_working_directory_through_a_preserved_descriptor_is_refused() {
+    use std::os::unix::process::CommandExt;
+    let bundle = bundle!();
+    bundle.edit(|config| config["process"]["cwd"] = json!("/proc/self/fd/3"));
+    let mut command = bundle.rubber(&["run", "--preserve-fds", "1", "c"]);
+    let outside = fs::File::open(&bundle.dir).unwrap();
+    // SAFETY: system calls, with a descriptor that is open. (By a detour: a copy onto itself would be closed.)
+    unsafe {
+        command.pre_exec(move || {
+            nix::libc::dup2(outside.as_raw_fd(), 9);
+            nix::libc::dup2(9, 3);
+            Ok(())
+        });
+    }
+    let output = command.output().unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    assert!(lab::text(&output.stderr).contains("is outside of the container"), "{output:?}");
+}
+
 #[test]
 fn exec_is_another_process_in_it() {
     let bundle = bundle!();

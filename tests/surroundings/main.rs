@@ -3,12 +3,18 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+#[allow(dead_code, unused_imports, unused_macros)]
+#[path = "../oci/bundle.rs"]
+mod bundle;
+
 mod caller;
 // The tracer knows the registers of this one.
 #[cfg(target_arch = "x86_64")]
 mod faults;
 mod images;
 mod kernels;
+#[cfg(target_arch = "x86_64")]
+mod open;
 #[cfg(target_arch = "x86_64")]
 mod picture;
 #[cfg(target_arch = "x86_64")]

@@ -28,6 +28,9 @@ pub struct Traced {
     pub calls: Vec<Vec<(i64, u64)>>,
     /// The call that was made to fail; none where it never came to it.
     pub failed: Option<i64>,
+    /// The descriptors that a process that was forked had, with what each is, when it gave up its powers, and when it was
+    /// about to become another program: and that call's number.
+    pub open: Vec<(i64, Vec<(String, String)>)>,
     /// What the kernel said of the command when it began.
     pub picture: Option<String>,
     /// As wait(2) has it; none where it did not end.
@@ -172,6 +175,9 @@ impl Tracer {
         let number = registers.orig_rax as i64;
         let calls = &mut self.traced.calls[tracee.born];
         calls.push((number, registers.rdi));
+        if tracee.born > 0 && [libc::SYS_capset, libc::SYS_execve].contains(&number) {
+            self.traced.open.push((number, descriptors(pid)));
+        }
         let place = (tracee.born, calls.len() - 1);
         if let Some(fault) = self.fault.filter(|fault| fault.place == place) {
             self.traced.failed = Some(number);
@@ -181,6 +187,16 @@ impl Tracer {
             set_registers(pid, &registers);
         }
     }
+}
+
+fn descriptors(pid: i32) -> Vec<(String, String)> {
+    let all = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let words = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    all.map(|one| {
+        let place = std::fs::read_link(one.path()).unwrap_or_default();
+        (words(one.file_name().as_ref()), words(&place))
+    })
+    .collect()
 }
 
 fn registers(pid: i32) -> Option<libc::user_regs_struct> {

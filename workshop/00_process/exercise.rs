@@ -37,6 +37,7 @@ pub fn execute(config: &Config) -> Result<()> {
     sys::umask(config.umask)?;
     // Asked for after the fork, and taken back when we changed the user (prctl(2)).
     sys::prctl_pdeathsig()?;
+    sys::forget_parent();
     match config.init {
         true => become_init(config, || become_command(config, &env)),
         false => become_command(config, &env),
@@ -48,7 +49,10 @@ pub fn execute(config: &Config) -> Result<()> {
 fn become_init(config: &Config, become_command: impl FnOnce() -> Result<()>) -> Result<()> {
     // /proc/1/exe is a copy in memory (see `run`), and nobody in here without CAP_SYS_PTRACE gets even that.
     sys::prctl_not_dumpable()?;
-    let command = sys::fork("command", || become_command().map(|()| 0))?;
+    let command = sys::fork("command", || {
+        sys::forget_parent();
+        become_command().map(|()| 0)
+    })?;
     config.streams.let_go();
     // The caller goes on when the command runs, and files of theirs are not for who is in here: none may stay open.
     if config.streams.are_copied() {
