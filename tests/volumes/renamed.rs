@@ -6,7 +6,6 @@ use std::{
     ffi::CString,
     os::unix::process::CommandExt,
     process::{Child, Stdio},
-    sync::OnceLock,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -54,22 +53,19 @@ impl Bait {
     }
 }
 
-/// The attacker of renamed.c, in a directory to be shared; none where there is no compiler.
-fn attacker() -> Option<&'static Path> {
-    static BUILT: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let dir = lab::has("gcc").then(|| tempfile::tempdir_in(lab::scratch()).unwrap())?;
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/volumes/renamed.c");
-        let program = dir.path().join("renamed");
-        let built =
-            Command::new("gcc").args(["-static", "-O1", "-o"]).arg(program).arg(source).status().unwrap();
-        assert!(built.success(), "gcc {source}");
-        Some(dir)
-    });
-    if built.is_none() {
+/// The attacker of renamed.c, in a directory to be shared; none, and says so, where there is no compiler.
+fn attacker(bait: &Bait) -> Option<PathBuf> {
+    if !lab::has("gcc") {
         skip_this("there is no gcc to build the attacker with");
+        return None;
     }
-    built.as_ref().map(|dir| dir.path())
+    let dir = bait.0.path().join("attacker");
+    fs::create_dir(&dir).unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/volumes/renamed.c");
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-static", "-O1", "-o"]).arg(dir.join("renamed")).arg(source);
+    assert!(gcc.status().unwrap().success(), "gcc {source}");
+    Some(dir)
 }
 
 /// A rubber of ours, dead at the latest when the test fails.
@@ -125,15 +121,15 @@ fn give(bait: &Bait, program: &Path) -> Output {
 
 #[test]
 fn renamed_while_it_is_removed_a_container_takes_nothing_else_along() {
-    let Some(program) = attacker() else { return };
     if cannot() {
         return;
     }
     let bait = Bait::new();
+    let Some(program) = attacker(&bait) else { return };
     bait.say(&["run", "busybox", "true"]);
     for _ in 0..20 {
-        let (b, said) = listen(&bait, program);
-        let output = give(&bait, program);
+        let (b, said) = listen(&bait, &program);
+        let output = give(&bait, &program);
         bait.assert_whole(&format!("{output:?}"));
         let outcome =
             wait_until("B is done", || fs::read_to_string(&said).ok().filter(|text| text != "listening"));
