@@ -102,13 +102,13 @@ struct Emptying<'a> {
 /// A directory on the way down.
 struct Level {
     name: OsString,
-    directory: OwnedFd,
     entries: OwningIter,
 }
 
 impl Emptying<'_> {
     fn all(mut self, name: &OsStr) -> Result<()> {
-        self.below(self.top.try_clone()?, name)?;
+        // Once more: reading moves the position of an open directory.
+        self.below(openat(self.top, ".", DIRECTORY, Mode::empty()).context("openat(\".\")")?, name)?;
         let mut done = 0;
         while done < self.moved {
             let name = moved_name(done);
@@ -127,14 +127,19 @@ impl Emptying<'_> {
             let Some(child) = last.next_full(self.left)? else {
                 let emptied = open.pop();
                 if let (Some(above), Some(emptied)) = (open.last(), emptied) {
-                    gone(&above.directory, &emptied.name)?;
+                    gone(above.directory(), &emptied.name)?;
                 }
                 continue;
             };
             let names = open.iter().map(|level| &level.name);
             let path: PathBuf = names.chain([&child]).collect();
-            let parent = &open[open.len() - 1].directory;
-            if let Some(directory) = step_into(parent, &child, &path)?
+            let parent = open[open.len() - 1].directory();
+            let entered = match step_into(parent, &child, &path) {
+                // We may have fewer files open than that.
+                Err(error) if is_one_too_many(&error) && self.moves_up(parent, &child) => continue,
+                entered => entered?,
+            };
+            if let Some(directory) = entered
                 && !(open.len() >= DEPTH && self.moves_up(parent, &child))
             {
                 open.push(Level::new(directory, &child)?);
@@ -145,7 +150,7 @@ impl Emptying<'_> {
 
     /// By now its owner may write in it, which is what it takes to give it another `..`. Where a rename is refused all the
     /// same, it is emptied where it is.
-    fn moves_up(&mut self, parent: &OwnedFd, child: &OsStr) -> bool {
+    fn moves_up(&mut self, parent: BorrowedFd, child: &OsStr) -> bool {
         let moved = renameat(parent, child, self.top, moved_name(self.moved).as_os_str()).is_ok();
         self.moved += usize::from(moved);
         moved
@@ -158,13 +163,17 @@ fn moved_name(number: usize) -> OsString {
 
 impl Level {
     fn new(directory: OwnedFd, name: &OsStr) -> Result<Level> {
-        let entries = Dir::openat(&directory, ".", DIRECTORY, Mode::empty()).context("openat(\".\")")?;
-        Ok(Level { name: name.to_owned(), directory, entries: entries.into_iter() })
+        Ok(Level { name: name.to_owned(), entries: Dir::from_fd(directory)?.into_iter() })
+    }
+
+    fn directory(&self) -> BorrowedFd<'_> {
+        // SAFETY: it is open for as long as its entries are read.
+        unsafe { BorrowedFd::borrow_raw(self.entries.as_raw_fd()) }
     }
 
     /// Unlinks everything up to the next directory that is not empty, and returns that one's name.
     fn next_full(&mut self, left: &mut u64) -> Result<Option<OsString>> {
-        for entry in &mut self.entries {
+        while let Some(entry) = self.entries.next() {
             let entry = match entry {
                 Err(Errno::ENOENT) => break, // another process has removed the directory
                 entry => entry.context("getdents64()")?,
@@ -174,7 +183,7 @@ impl Level {
                 continue;
             }
             *left = left.checked_sub(1).context(FILLED)?;
-            if !gone(&self.directory, name)? {
+            if !gone(self.directory(), name)? {
                 return Ok(Some(name.to_owned()));
             }
         }
@@ -237,6 +246,10 @@ fn open_on_the_same_mount(parent: impl AsFd, name: &OsStr, flags: OFlag) -> nix:
         about.lines().find(|line| line.starts_with("mnt_id:")).map(str::to_owned).ok_or(Errno::EXDEV)
     };
     if mount(parent.as_fd())? == mount(opened.as_fd())? { Ok(opened) } else { Err(Errno::EXDEV) }
+}
+
+fn is_one_too_many(error: &Error) -> bool {
+    error.downcast_ref() == Some(&Errno::EMFILE)
 }
 
 fn mount_point<T>(name: &OsStr) -> Result<T> {
