@@ -89,33 +89,10 @@ pub fn out_of_memory(limit: Option<u64>) {
     warn(format_args!("killed by the kernel: out of memory{limit}"));
 }
 
-/// Whether a terminal obeys it (controls, also those above 0x7f), or shows with it something else than what is there:
-/// marks that turn the direction of a text, that end its line, or that show nothing at all.
-pub fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
-/// JSON that says the same without any such character. (Its own line ends stay: in its texts they are written out.)
-pub fn visible_json(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c == '\n' || !is_hidden(c) {
-            shown.push(c);
-            continue;
-        }
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            let _ = write!(shown, "\\u{unit:04x}");
-        }
-    }
-    shown
-}
-
 /// `text` as people are shown it: with nothing in it that a terminal would obey, and the two ends of what has none.
 pub fn readable(text: &str) -> String {
     let shown: Vec<char> =
-        text.chars().map(|c| if is_hidden(c) && c != '\n' { '\u{fffd}' } else { c }).collect();
+        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
     let part = |range: &[char]| range.iter().collect::<String>();
     match shown.len() {
         0..=4000 => part(&shown),
@@ -227,7 +204,7 @@ fn colours(first: &'static str, second: &'static str) -> (&'static str, &'static
 }
 
 fn quote(text: &str) -> String {
-    visible_json(&serde_json::Value::from(text).to_string())
+    serde_json::Value::from(text).to_string()
 }
 
 /// One write(2) per line. (Text from outside comes quoted, see `sys`, so no

@@ -37,7 +37,7 @@ impl Diff {
                         .iter()
                         .map(|change| json!({"kind": change.kind, "path": change.path.to_string_lossy()}))
                         .collect();
-                    crate::show::columns::json(&all)? + "\n"
+                    serde_json::to_string_pretty(&all)? + "\n"
                 }
             })?;
             Ok(0)

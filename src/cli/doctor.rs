@@ -38,7 +38,7 @@ impl Doctor {
         let report = examine(root, images);
         let text = match self.format {
             Format::Table => table(&report, width()),
-            Format::Json => crate::show::columns::json(&report)? + "\n",
+            Format::Json => serde_json::to_string_pretty(&report)? + "\n",
         };
         let mut out = anstream::stdout();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -29,7 +29,7 @@ impl Images {
         let images = list::list(store)?;
         let text = match self.format {
             _ if self.quiet => images.iter().map(|image| format!("{}\n", image.id)).collect(),
-            Format::Json => crate::show::columns::json(&images)? + "\n",
+            Format::Json => serde_json::to_string_pretty(&images)? + "\n",
             Format::Table => table(&images),
         };
         Ok(std::io::stdout().write_all(text.as_bytes())?)
@@ -46,7 +46,7 @@ fn table(images: &[Listed]) -> String {
     for image in images {
         let created: String = image.created.chars().take(16).collect();
         // "2026-05-07T10:00:00Z" to the minute, and nothing in it that a terminal would obey.
-        let created = created.replace('T', " ").replace(crate::narrate::is_hidden, "?");
+        let created = created.replace('T', " ").replace(char::is_control, "?");
         let sizes = [image.size, image.shared, image.unique].map(list::human);
         text += &row(&image.name, &image.id, &created, sizes.each_ref().map(String::as_str));
     }

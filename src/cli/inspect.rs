@@ -42,7 +42,7 @@ pub fn images(store: &Store, names: &[String]) -> Result<()> {
 }
 
 fn all(about: Vec<Value>) -> Result<()> {
-    print(&(crate::show::columns::json(&about)? + "\n"))
+    print(&(serde_json::to_string_pretty(&about)? + "\n"))
 }
 
 /// A container's name comes before an image's.

@@ -26,7 +26,7 @@ impl Layers {
         match self.format {
             Format::Json => {
                 let rows: Vec<_> = rows.map(|(n, (who, step))| json(n + 1, who, step)).collect();
-                text = crate::show::columns::json(&rows)? + "\n";
+                text = serde_json::to_string_pretty(&rows)? + "\n";
             }
             Format::Table => {
                 text += "step  who    chapter  layer         what\n";

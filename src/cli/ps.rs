@@ -36,7 +36,7 @@ impl Ps {
             (true, _) => containers.iter().map(|container| format!("{}\n", container.id)).collect(),
             (_, Format::Json) => {
                 let all: Vec<_> = containers.iter().map(about).collect();
-                crate::show::columns::json(&all)? + "\n"
+                serde_json::to_string_pretty(&all)? + "\n"
             }
             (_, Format::Table) => table(&containers),
         })
@@ -70,7 +70,7 @@ fn words(container: &Container) -> Vec<String> {
 }
 
 fn command(container: &Container) -> String {
-    words(container).join(" ").replace(crate::narrate::is_hidden, "?")
+    words(container).join(" ").replace(char::is_control, "?")
 }
 
 /// Its image's name, or the directory that was named with `--rootfs`.

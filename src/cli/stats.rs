@@ -59,7 +59,7 @@ impl Stats {
             let rows: Vec<_> = now.iter().filter_map(|now| row(now, &before)).collect();
             if self.format == Format::Json {
                 let all: Vec<_> = rows.iter().map(about).collect();
-                return print(&(crate::show::columns::json(&all)? + "\n"));
+                return print(&(serde_json::to_string_pretty(&all)? + "\n"));
             }
             if !streams {
                 return print(&table(&rows));

@@ -28,7 +28,7 @@ impl Top {
         let all = processes::of(&find::find(store, &self.container)?)?;
         if self.format == Format::Json {
             let all: Vec<_> = all.iter().map(about).collect();
-            return print(&(crate::show::columns::json(&all)? + "\n"));
+            return print(&(serde_json::to_string_pretty(&all)? + "\n"));
         }
         print(&table(&all))?;
         let zombies = all.iter().filter(|process| process.is_zombie()).count();

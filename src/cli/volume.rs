@@ -73,7 +73,7 @@ impl Volume {
 }
 
 fn json(volumes: &[Found]) -> Result<()> {
-    print(&(crate::show::columns::json(&volumes)? + "\n"))
+    print(&(serde_json::to_string_pretty(volumes)? + "\n"))
 }
 
 fn table(volumes: &[Found]) -> String {

@@ -193,7 +193,7 @@ fn powerless(here: &Here) -> Option<Finding> {
 /// a terminal obeys what it is sent.
 fn printable(text: &str) -> String {
     text.chars()
-        .map(|c| if crate::narrate::is_hidden(c) { c.escape_default().to_string() } else { c.to_string() })
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
         .collect()
 }
 

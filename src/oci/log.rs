@@ -53,10 +53,7 @@ fn write(level: &str, text: &str) {
 fn line(format: Format, level: &str, text: &str) -> String {
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     match format {
-        Format::Json => {
-            let line = json!({ "level": level, "msg": text, "time": time }).to_string();
-            format!("{}\n", narrate::visible_json(&line))
-        }
+        Format::Json => format!("{}\n", json!({ "level": level, "msg": text, "time": time })),
         Format::Text => format!("time={time:?} level={level} msg={text:?}\n"),
     }
 }

@@ -16,11 +16,6 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// As JSON that a terminal shows as it is: labels, names and paths may be an image's.
-pub fn json(value: &impl serde::Serialize) -> Result<String> {
-    Ok(crate::narrate::visible_json(&serde_json::to_string_pretty(value)?))
-}
-
 /// The text with everything a terminal would obey, or not show, written out.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -30,7 +25,7 @@ pub fn escape(text: &str) -> String {
             '\t' => safe.push_str("\\t"),
             '\0'..='\x1f' | '\x7f' => write!(safe, "\\x{:02x}", c as u32).unwrap_or_default(),
             // Of no width, or turning the direction of what follows.
-            c if c.width().unwrap_or(0) == 0 || crate::narrate::is_hidden(c) => {
+            c if c.width().unwrap_or(0) == 0 || matches!(c, '\u{ad}' | '\u{2028}'..='\u{202e}') => {
                 write!(safe, "\\u{{{:x}}}", c as u32).unwrap_or_default()
             }
             c => safe.push(c),

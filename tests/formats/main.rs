@@ -13,7 +13,6 @@ mod faults;
 mod filled;
 mod holes;
 mod read;
-mod shown;
 mod trees;
 mod write;
 

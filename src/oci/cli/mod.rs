@@ -284,5 +284,5 @@ fn list(states: &States, format: &str, quiet: bool) -> Result<()> {
 }
 
 fn print(value: &Value) -> Result<()> {
-    columns::print(&(columns::json(value)? + "\n"))
+    columns::print(&format!("{value:#}\n"))
 }
