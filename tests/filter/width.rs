@@ -168,8 +168,11 @@ fn seccomp_profiles_compare_negative_numbers_as_the_kernel_has_them() {
     same(found, &asked);
 }
 
+/// A call's name, and the indexes and bits of its arguments.
+type Kernels = (String, Vec<(usize, u64)>);
+
 /// Of each call the arguments that are numbers, and the bits of each, as the kernel tells a tracer.
-fn kernels() -> Option<Vec<(String, Vec<(usize, u64)>)>> {
+fn kernels() -> Option<Vec<Kernels>> {
     let script = "mount -t tracefs t /mnt && cd /mnt/events/syscalls && grep -H field: sys_enter_*/format";
     let told = Command::new("unshare").args(["-m", "sh", "-c", script]).output().ok()?;
     if !told.status.success() {
