@@ -4,7 +4,10 @@
 //! its result, in the words strace(1) uses. Each line is one write(2), so that
 //! the lines of two processes never mix.
 
-use crate::run::Step;
+use crate::{
+    run::Step,
+    show::{columns, json},
+};
 use nix::errno::Errno;
 use std::{
     cell::{Cell, RefCell},
@@ -84,15 +87,14 @@ pub fn pause_no_more() {
 
 /// Says why a container ended with 137, which the number alone does not.
 pub fn out_of_memory(limit: Option<u64>) {
-    let limit =
-        limit.map_or(String::new(), |bytes| format!(" (limit {})", crate::show::columns::bytes(bytes)));
+    let limit = limit.map_or(String::new(), |bytes| format!(" (limit {})", columns::bytes(bytes)));
     warn(format_args!("killed by the kernel: out of memory{limit}"));
 }
 
 /// `text` as people are shown it: with nothing in it that a terminal would obey, and the two ends of what has none.
 pub fn readable(text: &str) -> String {
     let shown: Vec<char> =
-        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+        text.chars().map(|c| if columns::is_hidden(c) && c != '\n' { '\u{fffd}' } else { c }).collect();
     let part = |range: &[char]| range.iter().collect::<String>();
     match shown.len() {
         0..=4000 => part(&shown),
@@ -102,7 +104,7 @@ pub fn readable(text: &str) -> String {
 
 /// Says something to whoever called us, asked or not. (`eprintln!` takes a write(2) for each of its parts.)
 pub fn warn(text: Arguments) {
-    say(&format!("rubber: {text}\n"));
+    say(&format!("rubber: {}\n", readable(&text.to_string())));
 }
 
 /// In one write(2), to who called us.
@@ -157,6 +159,7 @@ pub fn call(text: Arguments, result: Result<i64, Errno>) {
         Form::Silent => {}
         Form::Text => {
             let (red, dim, end) = colours("\x1b[31m", "\x1b[2m");
+            let text = shown(text);
             match result {
                 Ok(number) => line(format_args!("{text} {dim}= {number}{end}")),
                 Err(errno) => line(format_args!("{text} {red}= -1 {errno:?} ({}){end}", errno.desc())),
@@ -174,7 +177,7 @@ pub fn call(text: Arguments, result: Result<i64, Errno>) {
 pub fn intent(text: Arguments) {
     match NARRATOR.get().form {
         Form::Silent => {}
-        Form::Text => line(text),
+        Form::Text => line(format_args!("{}", shown(text))),
         Form::Json => object(text, format_args!("")),
     }
 }
@@ -183,7 +186,7 @@ pub fn intent(text: Arguments) {
 pub fn note(text: Arguments) {
     match NARRATOR.get().form {
         Form::Silent => {}
-        Form::Text => line(format_args!("-- {text}")),
+        Form::Text => line(format_args!("-- {}", shown(text))),
         Form::Json => {
             tell(format_args!(r#"{{"who":{},"note":{}}}"#, quote(who()), quote(&text.to_string())));
         }
@@ -203,8 +206,13 @@ fn colours(first: &'static str, second: &'static str) -> (&'static str, &'static
     if COLOUR.get() { (first, second, "\x1b[0m") } else { ("", "", "") }
 }
 
+/// It comes quoted, see `sys`; but what has no ink, and is a letter all the same, is in those quotes as it was.
+fn shown(text: Arguments) -> String {
+    columns::escape(&text.to_string())
+}
+
 fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    json::line(&text).unwrap_or_default()
 }
 
 /// One write(2) per line. (Text from outside comes quoted, see `sys`, so no

@@ -8,7 +8,10 @@ use crate::{
         inside::{Purpose, Visit, both},
     },
     image::Store,
-    show::columns::{escape, print},
+    show::{
+        columns::{escape, print},
+        json,
+    },
 };
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -37,7 +40,7 @@ impl Diff {
                         .iter()
                         .map(|change| json!({"kind": change.kind, "path": change.path.to_string_lossy()}))
                         .collect();
-                    serde_json::to_string_pretty(&all)? + "\n"
+                    json::pretty(&all)?
                 }
             })?;
             Ok(0)

@@ -1,6 +1,9 @@
 //! `rubber doctor`: what this machine can run.
 
-use crate::doctor::{Check, Images, Report, State, examine};
+use crate::{
+    doctor::{Check, Images, Report, State, examine},
+    show::json,
+};
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -38,7 +41,7 @@ impl Doctor {
         let report = examine(root, images);
         let text = match self.format {
             Format::Table => table(&report, width()),
-            Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+            Format::Json => json::pretty(&report)?,
         };
         let mut out = anstream::stdout();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

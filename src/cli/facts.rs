@@ -26,7 +26,7 @@ pub fn main(args: &Args) -> Result<u8> {
         None => facts::own(),
     };
     show::columns::print(&match args.format {
-        Format::Json => serde_json::to_string_pretty(&facts)? + "\n",
+        Format::Json => show::json::pretty(&facts)?,
         Format::Table => show::facts::table(&facts),
     })?;
     Ok(0)

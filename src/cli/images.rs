@@ -1,8 +1,11 @@
 //! `rubber images`: what is in the store.
 
-use crate::image::{
-    Store,
-    list::{self, Listed},
+use crate::{
+    image::{
+        Store,
+        list::{self, Listed},
+    },
+    show::{columns::escape, json},
 };
 use anyhow::Result;
 use std::io::Write;
@@ -29,7 +32,7 @@ impl Images {
         let images = list::list(store)?;
         let text = match self.format {
             _ if self.quiet => images.iter().map(|image| format!("{}\n", image.id)).collect(),
-            Format::Json => serde_json::to_string_pretty(&images)? + "\n",
+            Format::Json => json::pretty(&images)?,
             Format::Table => table(&images),
         };
         Ok(std::io::stdout().write_all(text.as_bytes())?)
@@ -46,7 +49,7 @@ fn table(images: &[Listed]) -> String {
     for image in images {
         let created: String = image.created.chars().take(16).collect();
         // "2026-05-07T10:00:00Z" to the minute, and nothing in it that a terminal would obey.
-        let created = created.replace('T', " ").replace(char::is_control, "?");
+        let created = escape(&created.replace('T', " "));
         let sizes = [image.size, image.shared, image.unique].map(list::human);
         text += &row(&image.name, &image.id, &created, sizes.each_ref().map(String::as_str));
     }

@@ -4,7 +4,7 @@ use crate::{
     container::find::{self, State},
     facts,
     image::{Store, assemble, find as images, list, name::Name, source},
-    show::columns::print,
+    show::{columns::print, json},
 };
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ pub fn images(store: &Store, names: &[String]) -> Result<()> {
 }
 
 fn all(about: Vec<Value>) -> Result<()> {
-    print(&(serde_json::to_string_pretty(&about)? + "\n"))
+    print(&json::pretty(&about)?)
 }
 
 /// A container's name comes before an image's.

@@ -1,6 +1,9 @@
 //! `rubber layers`: the step tables of `run`, printed.
 
-use crate::run::{AFTERWARDS, HOST, PID_1, Step};
+use crate::{
+    run::{AFTERWARDS, HOST, PID_1, Step},
+    show,
+};
 use anyhow::Result;
 use std::io::{Write, stdout};
 
@@ -26,7 +29,7 @@ impl Layers {
         match self.format {
             Format::Json => {
                 let rows: Vec<_> = rows.map(|(n, (who, step))| json(n + 1, who, step)).collect();
-                text = serde_json::to_string_pretty(&rows)? + "\n";
+                text = show::json::pretty(&rows)?;
             }
             Format::Table => {
                 text += "step  who    chapter  layer         what\n";

@@ -3,7 +3,10 @@
 use crate::{
     Exit,
     learn::{self, Chapter, Checkout, Crates, Outcome, Progress},
-    show::columns::{print, wrap},
+    show::{
+        columns::{print, wrap},
+        json,
+    },
 };
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Subcommand;
@@ -199,7 +202,7 @@ fn show(chapter: &Chapter, outcome: &Outcome, facts: &Value, hints: usize, json:
         true => {
             let screen = anstream::adapter::strip_str(&screen).to_string();
             let all = json!({"chapter": chapter.id, "result": outcome, "screen": screen, "facts": facts});
-            all.to_string() + "\n"
+            json::line(&all)? + "\n"
         }
         false => screen,
     })?;

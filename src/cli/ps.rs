@@ -3,7 +3,10 @@
 use crate::{
     container::find::{self, Container, State},
     image::Store,
-    show::columns::{self, cell, print},
+    show::{
+        columns::{self, cell, escape, print},
+        json,
+    },
 };
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -36,7 +39,7 @@ impl Ps {
             (true, _) => containers.iter().map(|container| format!("{}\n", container.id)).collect(),
             (_, Format::Json) => {
                 let all: Vec<_> = containers.iter().map(about).collect();
-                serde_json::to_string_pretty(&all)? + "\n"
+                json::pretty(&all)?
             }
             (_, Format::Table) => table(&containers),
         })
@@ -70,7 +73,7 @@ fn words(container: &Container) -> Vec<String> {
 }
 
 fn command(container: &Container) -> String {
-    words(container).join(" ").replace(char::is_control, "?")
+    escape(&words(container).join(" "))
 }
 
 /// Its image's name, or the directory that was named with `--rootfs`.

@@ -8,7 +8,7 @@ use crate::{
     },
     image::{Store, list::human},
     narrate,
-    show::columns::print,
+    show::{columns::print, json},
 };
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ impl Stats {
             let rows: Vec<_> = now.iter().filter_map(|now| row(now, &before)).collect();
             if self.format == Format::Json {
                 let all: Vec<_> = rows.iter().map(about).collect();
-                return print(&(serde_json::to_string_pretty(&all)? + "\n"));
+                return print(&json::pretty(&all)?);
             }
             if !streams {
                 return print(&table(&rows));

@@ -8,7 +8,10 @@ use crate::{
     },
     image::Store,
     narrate,
-    show::columns::{cell, escape, fit, print, width},
+    show::{
+        columns::{cell, escape, fit, print, width},
+        json,
+    },
 };
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -28,7 +31,7 @@ impl Top {
         let all = processes::of(&find::find(store, &self.container)?)?;
         if self.format == Format::Json {
             let all: Vec<_> = all.iter().map(about).collect();
-            return print(&(serde_json::to_string_pretty(&all)? + "\n"));
+            return print(&json::pretty(&all)?);
         }
         print(&table(&all))?;
         let zombies = all.iter().filter(|process| process.is_zombie()).count();

@@ -4,7 +4,7 @@ use super::end::each;
 use crate::{
     container::volume::{self, Volume as Found},
     image::Store,
-    show::columns::print,
+    show::{columns::print, json},
 };
 use anyhow::Result;
 
@@ -73,7 +73,7 @@ impl Volume {
 }
 
 fn json(volumes: &[Found]) -> Result<()> {
-    print(&(serde_json::to_string_pretty(volumes)? + "\n"))
+    print(&json::pretty(volumes)?)
 }
 
 fn table(volumes: &[Found]) -> String {

@@ -18,6 +18,7 @@ mod userns;
 pub use chapters::{Chapter, ONE_ID};
 pub use userns::why_no_user_namespace;
 
+use crate::show::columns::is_hidden;
 use host::{Here, Power};
 use nix::{
     sched::CloneFlags,
@@ -189,12 +190,9 @@ fn powerless(here: &Here) -> Option<Finding> {
     Some(no("needs a user namespace", finding.fix.unwrap_or_default()))
 }
 
-/// The text with its control characters escaped: names and files of the machine are not ours, and
-/// a terminal obeys what it is sent.
+/// The text with what a terminal obeys or hides escaped: names and files of the machine are not ours.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
+    text.chars().map(|c| if is_hidden(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! events: what a container uses, as runc tells it, read from its groups.
 
 use super::{cgroup::Group, state::Container};
-use crate::show::columns;
+use crate::show::{columns, json};
 use anyhow::Result;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Map, Value, json};
@@ -17,25 +17,25 @@ pub fn follow(container: &Container, interval: Duration) -> Result<()> {
     let Some((_, pidfd)) = container.pidfd()? else { return Ok(()) };
     let mut killed = killed(&container.record.groups);
     loop {
-        columns::print(&line(container, "stats", stats(&container.record.groups)))?;
+        columns::print(&line(container, "stats", stats(&container.record.groups))?)?;
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, PollTimeout::try_from(interval).unwrap_or(PollTimeout::MAX))? > 0 {
             return Ok(());
         }
         let now = self::killed(&container.record.groups);
         if now > killed {
-            columns::print(&format!("{}\n", json!({ "type": "oom", "id": container.record.id })))?;
+            columns::print(&(json::line(&json!({ "type": "oom", "id": container.record.id }))? + "\n"))?;
         }
         killed = now;
     }
 }
 
 pub fn once(container: &Container) -> Result<()> {
-    columns::print(&line(container, "stats", stats(&container.record.groups)))
+    columns::print(&line(container, "stats", stats(&container.record.groups))?)
 }
 
-fn line(container: &Container, kind: &str, data: Value) -> String {
-    format!("{}\n", json!({ "type": kind, "id": container.record.id, "data": data }))
+fn line(container: &Container, kind: &str, data: Value) -> Result<String> {
+    Ok(json::line(&json!({ "type": kind, "id": container.record.id, "data": data }))? + "\n")
 }
 
 /// By a controller's name: the files of its group. In version 2 there is one for all.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     filter::machine::{self, Machine},
-    show::columns,
+    show::{columns, json},
 };
 use anyhow::{Context, Result, bail};
 use nix::unistd::{getegid, geteuid};
@@ -23,7 +23,7 @@ pub fn table(all: &[Container]) -> String {
     let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(String::from)];
     for container in all {
         let state = container.state(container.status());
-        let word = |key: &str| state[key].as_str().map_or_else(|| state[key].to_string(), String::from);
+        let word = |key: &str| state[key].as_str().map_or_else(|| state[key].to_string(), columns::escape);
         rows.push(["id", "pid", "status", "bundle", "created", "owner"].map(word));
     }
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
@@ -43,7 +43,7 @@ pub fn processes(container: &Container, format: &str, args: &[String]) -> Result
     }
     let pids = cgroup::processes(&container.record.groups)?;
     if format == "json" {
-        return columns::print(&format!("{}\n", json!(pids)));
+        return columns::print(&(json::line(&pids)? + "\n"));
     }
     let args = if args.is_empty() { &["-ef".to_owned()] } else { args };
     let output = Command::new("ps").args(args).output().context("cannot start ps")?;
@@ -55,7 +55,8 @@ pub fn processes(container: &Container, format: &str, args: &[String]) -> Result
         let pid = line.split_whitespace().nth(column).and_then(|word| word.parse().ok());
         pid.is_some_and(|pid: i32| pids.contains(&pid))
     };
-    let ours: Vec<_> = std::iter::once(head).chain(lines.filter(is_ours)).collect();
+    // ps leaves to its locale what is hidden from who looks.
+    let ours: Vec<_> = std::iter::once(head).chain(lines.filter(is_ours)).map(columns::escape).collect();
     columns::print(&format!("{}\n", ours.join("\n")))
 }
 

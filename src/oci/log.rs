@@ -1,6 +1,6 @@
 //! Where clients look for what went wrong: lines in a file, each a JSON object, as runc writes them.
 
-use crate::narrate;
+use crate::{narrate, show::json};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::json;
@@ -53,7 +53,9 @@ fn write(level: &str, text: &str) {
 fn line(format: Format, level: &str, text: &str) -> String {
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     match format {
-        Format::Json => format!("{}\n", json!({ "level": level, "msg": text, "time": time })),
+        Format::Json => {
+            json::line(&json!({ "level": level, "msg": text, "time": time })).unwrap_or_default() + "\n"
+        }
         Format::Text => format!("time={time:?} level={level} msg={text:?}\n"),
     }
 }

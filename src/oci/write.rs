@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     layers::{Layer, namespaces::Namespace, process, user},
     narrate,
-    show::columns,
+    show::{columns, json},
 };
 use anyhow::{Context, Result, bail};
 use caps::{CapSet, Capability};
@@ -24,7 +24,7 @@ pub fn print(config: &Config, filled_by: &str) -> Result<u8> {
     let file = file(config)?;
     // Nobody else is to find out that we have written what we would not read.
     given::parse(&file).context("this container makes no config.json")?;
-    columns::print(&format!("{file:#}\n"))?;
+    columns::print(&json::pretty(&file)?)?;
     narrate::warn(format_args!("root.path is \"rootfs\", beside config.json; this fills it: {filled_by}"));
     unsaid(config).iter().for_each(|line| narrate::warn(format_args!("{line}")));
     Ok(0)

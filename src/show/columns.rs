@@ -16,6 +16,18 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Whether a terminal obeys it, or does not show that it is there: controls (also those of C1, U+009B is as good as
+/// ESC [), marks that turn the direction of what follows, ends of lines and paragraphs, and what is ignorable by default
+/// in Unicode.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// The text with everything a terminal would obey, or not show, written out.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -24,8 +36,8 @@ pub fn escape(text: &str) -> String {
             '\n' => safe.push_str("\\n"),
             '\t' => safe.push_str("\\t"),
             '\0'..='\x1f' | '\x7f' => write!(safe, "\\x{:02x}", c as u32).unwrap_or_default(),
-            // Of no width, or turning the direction of what follows.
-            c if c.width().unwrap_or(0) == 0 || matches!(c, '\u{ad}' | '\u{2028}'..='\u{202e}') => {
+            // Of no width, or not seen for what it is.
+            c if c.width().unwrap_or(0) == 0 || is_hidden(c) => {
                 write!(safe, "\\u{{{:x}}}", c as u32).unwrap_or_default()
             }
             c => safe.push(c),

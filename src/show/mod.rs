@@ -6,4 +6,5 @@ pub mod columns;
 #[cfg(not(feature = "exercise"))]
 pub mod demo;
 pub mod facts;
+pub mod json;
 pub mod portrait;

@@ -10,6 +10,7 @@ mod many;
 mod nested;
 mod odd;
 mod roots;
+mod shown;
 mod stores;
 mod wrong;
 

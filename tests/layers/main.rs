@@ -179,10 +179,12 @@ fn named_by(layer: &str) -> BTreeSet<&'static str> {
         // Version 2 has one group for both, and the earlier one makes it.
         "memory" if limits::is_v2() => &[],
         "cpu" | "memory" if groups.contains(&layer) => &["cgroup"],
-        // The caller's groups stay outside, where they have any.
-        "user" if has_ranges() && !nix::unistd::getgroups().unwrap().is_empty() => &["groups"],
+        // The caller's groups stay outside, and root's is the only one: as it was, where the caller is in no other.
+        "user" if has_ranges() && nix::unistd::getgroups().unwrap() != [nix::unistd::getegid()] => {
+            &["groups"]
+        }
+        "user" if is_root() => &["gid", "groups"],
         // Just one id is mapped, and that is who they are already.
-        "user" if is_root() => &["gid"],
         "capabilities" => &["caps"],
         "seccomp" => &["seccomp"],
         "ipc" => &["ns.ipc", "ns.cgroup", "mounts"],

@@ -12,11 +12,11 @@ use super::{
 use crate::{
     container::{self, streams::Streams},
     seal,
-    show::columns,
+    show::{columns, json},
 };
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// What runc exits with when a command could not be executed in a container.
@@ -275,7 +275,7 @@ fn list(states: &States, format: &str, quiet: bool) -> Result<()> {
         _ if quiet => all.iter().map(|container| format!("{}\n", container.record.id)).collect(),
         "json" => {
             let states: Vec<_> = all.iter().map(|container| container.state(container.status())).collect();
-            format!("{}\n", json!(states))
+            json::line(&states)? + "\n"
         }
         "table" => facts::table(&all),
         other => bail!("--format {other}: it is table or json"),
@@ -284,5 +284,5 @@ fn list(states: &States, format: &str, quiet: bool) -> Result<()> {
 }
 
 fn print(value: &Value) -> Result<()> {
-    columns::print(&format!("{value:#}\n"))
+    columns::print(&json::pretty(value)?)
 }
