@@ -115,7 +115,7 @@ fn one(hook: &Hook, state: &str) -> Result<()> {
     // Nobody reads its answer any more when we are gone.
     // SAFETY: one system call, between fork and execve.
     unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)) };
-    let mut child = command.spawn().context("cannot start it")?;
+    let mut child = sys::started(command.spawn()).context("cannot start it")?;
     if !ends_in_time(&child, hook.timeout)? {
         child.kill()?;
         child.wait()?;

@@ -1,9 +1,14 @@
 //! What is wrong in a command line, an image or a store is told in one message that names it, with
 //! docker's exit codes; and what only looks odd works.
 
+#[path = "../lab/crowd.rs"]
+mod crowd;
 #[path = "../lab/mod.rs"]
 mod lab;
+#[path = "../lab/pty.rs"]
+mod pty;
 
+mod crowded;
 mod nested;
 mod odd;
 mod roots;
