@@ -7,6 +7,7 @@ use crate::{
         name::Name,
         pull::{self, Pulled},
         registry::{Options, Tls, end_soon},
+        threads,
     },
     show::bars::Bars,
 };
@@ -94,7 +95,7 @@ fn heed_signals(bars: Arc<Bars>) -> Result<Arc<Mutex<Option<Signal>>>> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&heeded), None)?;
     let came = Arc::new(Mutex::new(None));
     let told = came.clone();
-    thread::spawn(move || {
+    let heed = move || {
         let Ok(signal) = heeded.wait() else { return };
         *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
         end_soon();
@@ -106,7 +107,8 @@ fn heed_signals(bars: Arc<Bars>) -> Result<Arc<Mutex<Option<Signal>>>> {
         }
         bars.clear();
         let _ = end_by(signal);
-    });
+    };
+    threads::alone("heed signals", heed)?;
     Ok(came)
 }
 

@@ -12,6 +12,7 @@ use crate::{
         name::Name,
         pack::{Bounds, Packer},
         store::Locked,
+        threads,
         unpack::{self, LeftOut},
     },
     layers::{Layer, idmap},
@@ -118,11 +119,12 @@ fn make_layer(container: &Container, from: From, files: &Path) -> Result<Made> {
         };
         let (tar, out) = pipe()?;
         let (digest, left_out) = std::thread::scope(|scope| {
-            let packing = scope.spawn(|| -> Result<Vec<PathBuf>> {
+            let pack = || -> Result<Vec<PathBuf>> {
                 let mut packer = Packer::new(BufWriter::with_capacity(1 << 16, out), bounds);
                 packer.tree(&tree, Path::new(""))?;
                 packer.finish()
-            });
+            };
+            let packing = threads::scoped(scope, "read the container's files", pack)?;
             let unpacked = import::unpack_layer(tar, files, unpack::Manner::of(purpose));
             match packing.join() {
                 Ok(Ok(shorter)) => {

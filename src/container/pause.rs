@@ -4,9 +4,12 @@
 //! there is made, and all its processes are moved in, when it is first paused.
 
 use super::{find::Container, supervise};
-use crate::layers::{
-    Layer,
-    cgroup::{Place, Version},
+use crate::{
+    layers::{
+        Layer,
+        cgroup::{Place, Version},
+    },
+    sys,
 };
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -162,7 +165,7 @@ impl Stillness {
         }
         let (mut wait, end) = pipe()?;
         // SAFETY: no second thread exists here (held by a test).
-        let guardian = match unsafe { fork() }.context("fork()")? {
+        let guardian = match unsafe { fork() }.map_err(sys::no_more_processes).context("fork()")? {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {
                 drop(end);

@@ -2,7 +2,7 @@
 //! container, or as soon as it is let go.
 
 use super::{caller::Modes, supervise};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::{
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -42,7 +42,7 @@ pub fn split(name: &str) -> Result<Result<Option<Waiter>, Fate>> {
     let parent = crate::sys::pidfd_open(nix::unistd::getpid())?;
     let terminal = Modes::of_stdin();
     // SAFETY: there is no second thread.
-    match unsafe { nix::unistd::fork()? } {
+    match unsafe { nix::unistd::fork() }.map_err(crate::sys::no_more_processes).context("fork()")? {
         ForkResult::Child => {
             drop(reader);
             // Nobody wants the container any more when the waiter is killed, which may have happened by now.

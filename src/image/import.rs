@@ -11,6 +11,7 @@ use super::{
     pieces::Pieces,
     relay,
     store::{Locked, Scratch, Store},
+    threads,
     unpack::{self, LeftOut, Manner, Purpose},
 };
 use crate::show::bars::Bars;
@@ -130,8 +131,8 @@ pub fn directory(locked: &Locked, name: &Name, directory: &Path, origin: Origin)
     let (reader, writer) = io::pipe().context("pipe2()")?;
     let skip = locked.store().root();
     std::thread::scope(|scope| {
-        let packer =
-            scope.spawn(move || pack::pack(directory, skip, io::BufWriter::with_capacity(1 << 16, writer)));
+        let pack = move || pack::pack(directory, skip, io::BufWriter::with_capacity(1 << 16, writer));
+        let packer = threads::scoped(scope, "read the directory", pack)?;
         let imported = archive(locked, name, reader, origin);
         match packer.join() {
             // A directory that cannot be read is why the archive was cut off; a closed pipe is only what followed.
@@ -166,12 +167,13 @@ fn while_syncing<T>(files: &Path, work: impl FnOnce() -> Result<T>) -> Result<T>
     let (working, worked) = channel::<()>();
     thread::scope(|scope| {
         // The kernel tells of what it could not write once, so what is told here must not be lost: syncfs(2).
-        let syncing = scope.spawn(move || -> nix::Result<()> {
+        let sync = move || -> nix::Result<()> {
             while worked.recv_timeout(EARLIER) == Err(RecvTimeoutError::Timeout) {
                 syncfs(&directory)?;
             }
             Ok(())
-        });
+        };
+        let syncing = threads::scoped(scope, "write the layer to the disk", sync)?;
         let done = work();
         drop(working);
         let synced = syncing.join().map_err(|_| anyhow!("writing to {files:?} ended unexpectedly"))?;

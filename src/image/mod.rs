@@ -44,6 +44,7 @@ pub mod store;
 pub mod stream;
 mod sweep;
 mod tape;
+pub mod threads;
 mod tree;
 pub mod unpack;
 pub mod whiteout;

@@ -8,6 +8,7 @@ use super::{
     name::Name,
     registry::{Client, Options, download, end_soon, is_ending},
     store::Store,
+    threads,
 };
 use crate::show::bars::Bars;
 use anyhow::{Context, Result, bail, ensure};
@@ -131,8 +132,12 @@ fn fetch(client: &Client, store: &Store, layers: &[&Descriptor], bars: &Bars) ->
         }
     };
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(layers.len()) {
-            scope.spawn(work);
+        // Where no more threads are allowed, those that are there do it, or else this one.
+        let started = (0..AT_ONCE.min(layers.len()))
+            .take_while(|_| threads::scoped(scope, "get a layer", work).is_ok())
+            .count();
+        if started == 0 {
+            work();
         }
     });
     outcome.into_inner().unwrap_or_else(PoisonError::into_inner)

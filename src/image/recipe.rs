@@ -5,6 +5,7 @@ use super::{
     name::Name,
     store::Store,
 };
+use crate::sys;
 use anyhow::{Context, Result, bail};
 use oci_spec::image::ImageConfiguration;
 use std::{
@@ -112,7 +113,7 @@ impl Script {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         // The slow ones are asked for by name and should be seen working.
         command.stderr(if recipe.quick { Stdio::from(errors.try_clone()?) } else { Stdio::inherit() });
-        let mut child = command.spawn().context("cannot start sh")?;
+        let mut child = sys::started(command.spawn()).context("cannot start sh")?;
         let output = child.stdout.take();
         Ok(Script { child, output, errors })
     }

@@ -1,6 +1,6 @@
 //! One pass over the bytes of a layer, and three who work on it at the same time.
 
-use super::stream::Hashing;
+use super::{stream::Hashing, threads};
 use anyhow::{Context, Result, anyhow};
 use std::{
     io::{self, BufRead, Read},
@@ -28,12 +28,12 @@ pub fn shared<T: Send>(
     thread::scope(|scope| {
         let (to_hash, hashed) = sync_channel(CHUNKS);
         let (to_work, worked) = sync_channel(CHUNKS);
-        let hasher = scope.spawn(move || {
+        let hasher = threads::scoped(scope, "hash the layer", move || {
             let mut hashing = Hashing::new(Chunks::new(hashed));
             io::copy(&mut hashing, &mut io::sink())?;
             io::Result::Ok(hashing.digest())
-        });
-        let worker = scope.spawn(move || work(Chunks::new(worked)));
+        })?;
+        let worker = threads::scoped(scope, "unpack the layer", move || work(Chunks::new(worked)))?;
         let mut worker = Some(worker);
         let (mut done, mut late) = (None, None);
         let ended = loop {

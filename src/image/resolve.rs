@@ -5,7 +5,7 @@ use super::{
     name::{self, Name},
     recipe, source,
 };
-use crate::{Exit, narrate};
+use crate::{Exit, narrate, sys};
 use anyhow::{Context, Result, bail};
 use nix::sys::{
     prctl::set_pdeathsig,
@@ -95,7 +95,7 @@ fn in_another_process(store: &Store, name: &Name) -> Result<()> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&Signal::SIGINT.into()), Some(&mut before))?;
     let ended = rubber.status();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    match ended.context("cannot start rubber pull: execve(\"/proc/self/exe\")")?.success() {
+    match sys::started(ended).context("cannot start rubber pull: execve(\"/proc/self/exe\")")?.success() {
         true => Ok(()),
         // It has said why.
         false => bail!(Exit(125, String::new())),

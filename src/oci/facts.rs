@@ -7,6 +7,7 @@ use super::{
 use crate::{
     filter::machine::{self, Machine},
     show::{columns, json},
+    sys,
 };
 use anyhow::{Context, Result, bail};
 use nix::unistd::{getegid, geteuid};
@@ -46,7 +47,7 @@ pub fn processes(container: &Container, format: &str, args: &[String]) -> Result
         return columns::print(&(json::line(&pids)? + "\n"));
     }
     let args = if args.is_empty() { &["-ef".to_owned()] } else { args };
-    let output = Command::new("ps").args(args).output().context("cannot start ps")?;
+    let output = sys::started(Command::new("ps").args(args).output()).context("cannot start ps")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut lines = text.lines();
     let head = lines.next().unwrap_or_default();

@@ -121,7 +121,7 @@ fn one(hook: &Hook, state: &str) -> Result<()> {
             sys::close_range(3).map_err(io::Error::other)
         })
     };
-    let mut child = command.spawn().context("cannot start it")?;
+    let mut child = sys::started(command.spawn()).context("cannot start it")?;
     if !ends_in_time(&child, hook.timeout)? {
         child.kill()?;
         child.wait()?;

@@ -15,6 +15,7 @@ use super::{resources::Setting, state, story};
 use crate::{
     config::{CPU_PERIOD, Config},
     layers::cgroup::{Version, version},
+    sys,
 };
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Pid;
@@ -287,7 +288,7 @@ fn busctl(whose: &Whose, verb: &str, words: &[String]) -> Result<String> {
         ),
     };
     command.args(["--quiet", verb]).args(MANAGER).args(words);
-    let output = command.output().with_context(|| format!("cannot start {busctl}"))?;
+    let output = sys::started(command.output()).with_context(|| format!("cannot start {busctl}"))?;
     let error = String::from_utf8_lossy(&output.stderr);
     let why = error.trim().lines().last().unwrap_or("it does not say why");
     let of = if let Whose::Machine = whose { "systemd" } else { "the user's systemd" };

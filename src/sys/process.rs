@@ -96,7 +96,7 @@ fn become_two(
     // SAFETY: no second thread exists here (held by a test), so no lock can be
     // held by a thread that does not exist in the copy.
     let copied = unsafe { copy(flags, cradle.as_ref()) };
-    match copied.with_context(|| words(flags, cradle.as_ref()))? {
+    match copied.map_err(no_more_processes).with_context(|| words(flags, cradle.as_ref()))? {
         ForkResult::Parent { child } => {
             if narrate::is_speaking() {
                 narrate::call(format_args!("{}", words(flags, cradle.as_ref())), Ok(child.as_raw().into()));
@@ -144,6 +144,25 @@ pub fn go_on_as_sibling(name: &'static str) -> Result<Pid> {
 pub fn is_child(pid: Pid) -> bool {
     let how = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     nix::sys::wait::waitid(nix::sys::wait::Id::Pid(pid), how).is_ok()
+}
+
+/// What to do where the kernel makes no more processes and threads for us.
+pub fn no_more_processes(errno: Errno) -> anyhow::Error {
+    let error = anyhow::Error::new(errno);
+    match errno {
+        Errno::EAGAIN => anyhow::anyhow!(
+            "{errno}\n        no more processes or threads are allowed: ulimit -u, or pids.max of the cgroup we are in"
+        ),
+        _ => error,
+    }
+}
+
+/// The same for what std has started, which may have been refused for other reasons.
+pub fn started<T>(made: std::io::Result<T>) -> Result<T> {
+    made.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EAGAIN) => no_more_processes(Errno::EAGAIN),
+        _ => error.into(),
+    })
 }
 
 /// As strace(1) tells it.

@@ -1,11 +1,16 @@
 //! What is wrong in a command line, an image or a store is told in one message that names it, with
 //! docker's exit codes; and what only looks odd works.
 
+#[path = "../lab/crowd.rs"]
+mod crowd;
 #[path = "../lab/mod.rs"]
 mod lab;
 #[path = "../lab/layout.rs"]
 mod layout;
+#[path = "../lab/pty.rs"]
+mod pty;
 
+mod crowded;
 mod many;
 mod nested;
 mod odd;

@@ -363,3 +363,26 @@ fn damage_is_told_of_an_image_that_was_pulled_and_mended_by_pulling_it_again() {
         assert!(!examined().contains("is damaged"));
     }
 }
+
+/// Where no more threads are allowed, an error says so, and what has come is kept for the next time.
+#[test]
+fn a_pull_without_threads_is_told_and_leaves_nothing_half_made() {
+    let Some(crowd) = crate::crowd::Crowd::new() else {
+        return lab::skip_this("no cgroup here that counts processes");
+    };
+    let (content, ..) = large();
+    let site = Site::new(content, |_, _| None);
+    let place = Place::new();
+    for most in crowd.limits() {
+        let mut command = command(&place, &["pull", &site.name()]);
+        crowd.put(&mut command, most);
+        let output = command.output().unwrap();
+        let said = lab::text(&output.stderr);
+        let is_told = said.contains("EAGAIN") && said.contains("ulimit -u");
+        assert!(lab::code(&output) == 0 || lab::code(&output) == 125 && is_told, "{most}: {output:?}");
+        let left = entries(&place.store().join("tmp"));
+        assert!(left.iter().all(|path| !path.to_string_lossy().contains("new-")), "{most}: {left:?}");
+    }
+    rubber(&place, &["pull", &site.name()]).good();
+    is_whole(&place);
+}

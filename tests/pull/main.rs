@@ -1,6 +1,8 @@
 //! Images out of registries: a real one, with TLS and logins, and one that does what no honest one would.
 
 mod access;
+#[path = "../lab/crowd.rs"]
+mod crowd;
 mod ends;
 mod honest;
 mod hostile;

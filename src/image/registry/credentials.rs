@@ -1,7 +1,7 @@
 //! Logins, from where `podman login` and `docker login` put them: containers-auth.json(5) and docker's config.json.
 
 use super::quoted;
-use crate::narrate;
+use crate::{narrate, sys};
 use anyhow::{Context, Result, anyhow, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use nix::unistd::geteuid;
@@ -195,7 +195,7 @@ fn ask(helper: &str, server: &str, file: &Path) -> Result<Option<Found>> {
             ));
             return Ok(None);
         }
-        other => other.with_context(|| format!("cannot start {program}"))?,
+        other => sys::started(other).with_context(|| format!("cannot start {program}"))?,
     };
     // It may end before it has read.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(server.as_bytes()));
