@@ -151,6 +151,23 @@ fn try_each(program: &Path, root: &Path, commands: &[(&str, &[Call])], words: &B
     }
 }
 
+/// Also where the test fails.
+struct AtEnd(Command);
+
+impl AtEnd {
+    fn of(program: &Path, root: &Path, words: &[&str]) -> AtEnd {
+        let mut command = Command::new(program);
+        command.arg("--root").arg(root).args(words);
+        AtEnd(command)
+    }
+}
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        let _ = self.0.output();
+    }
+}
+
 fn hostile_config() -> Value {
     json!({
         "Labels": {HOSTILE: HOSTILE},
@@ -208,6 +225,7 @@ fn nothing_of_an_image_or_a_container_reaches_the_terminal_as_a_command() {
     ours(&["import", &at("layout")]);
     let script =
         format!("touch '/tmp/{HOSTILE}'; rm -rf '/f/{HOSTILE}'; touch /up; while sleep 1; do :; done");
+    let _gone = AtEnd::of(Path::new(RUBBER), &root, &["rm", "-f", "box", "dead"]);
     let label = format!("l={HOSTILE}");
     ours(&["run", "-d", "--name", "box", "-l", &label, "hostile:1", "sh", "-c", &script, HOSTILE]);
     ours(&["run", "-d", "--name", "dead", "hostile:1", "true", HOSTILE]);
@@ -229,7 +247,6 @@ fn nothing_of_an_image_or_a_container_reaches_the_terminal_as_a_command() {
         ("BAD", at("bad")),
     ];
     try_each(Path::new(RUBBER), &root, COMMANDS, &words.into());
-    ours(&["rm", "-f", "box", "dead"]);
 }
 
 #[test]
@@ -266,11 +283,11 @@ fn nothing_of_a_bundle_reaches_the_terminal_as_a_command() {
         assert!(ended.success(), "{words:?}");
     };
     let id = format!("shown-{}", std::process::id());
+    let _gone = AtEnd::of(&program, &states, &["delete", "--force", &id]);
     ours(&["run", "--detach", "--bundle", bundle.to_str().unwrap(), &id]);
     let log = at("log");
     let words = [("BOX", id.clone()), ("BAD", at("bad")), ("HERE", at("here")), ("LOG", log.clone())];
     try_each(&program, &states, OCI, &words.into());
-    ours(&["delete", "--force", &id]);
     let log = fs::read_to_string(log).unwrap();
     assert!(!log.is_empty() && !log.chars().any(is_hidden), "{log:?}");
     for line in log.lines() {
