@@ -225,6 +225,7 @@ fn nothing_of_an_image_or_a_container_reaches_the_terminal_as_a_command() {
     ours(&["import", &at("layout")]);
     let script =
         format!("touch '/tmp/{HOSTILE}'; rm -rf '/f/{HOSTILE}'; touch /up; while sleep 1; do :; done");
+    let _gone = AtEnd::of(Path::new(RUBBER), &root, &["rm", "-f", "box", "dead"]);
     let label = format!("l={HOSTILE}");
     ours(&["run", "-d", "--name", "box", "-l", &label, "hostile:1", "sh", "-c", &script, HOSTILE]);
     ours(&["run", "-d", "--name", "dead", "hostile:1", "true", HOSTILE]);
