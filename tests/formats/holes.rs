@@ -51,7 +51,9 @@ fn image(place: &Place, files: &[(&str, u64)], config: serde_json::Value) {
 
 /// The files of this name anywhere below `directory`.
 fn all(directory: &Path, name: &str) -> Vec<PathBuf> {
-    let found = tool_in(directory, "find", &[".", "-name", name, "-type", "f"]);
+    // Overlay's own scratch directory is closed, also to the user that it belongs to.
+    let own = [".", "-path", "*/work/work", "-prune", "-o"];
+    let found = tool_in(directory, "find", &[&own[..], &["-name", name, "-type", "f", "-print"]].concat());
     found.lines().map(|line| directory.join(line)).collect()
 }
 
